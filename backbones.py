@@ -1,0 +1,189 @@
+"""Frozen image networks: all of a classifier but its last layers.
+
+    Backbone(name, weights)   any torchvision classifier: ImageNet's, from a file, or random
+    narrow_resnet50(width)    the drawn dataset's small ResNet-50
+    fold_batchnorm(network)   the same function, BatchNorm folded into the convolutions
+    load_plain(path)          `torch.load` that runs no code and answers in sentences
+
+A Backbone maps images (B, 3, H, W) to a grid (B, P, D): P places (49 for ResNet-50 at 224 pixels)
+and D numbers for each (2048); pooled means P = 1, the average place.
+"""
+
+import copy
+import hashlib
+import itertools
+import pickle
+from collections import OrderedDict
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+from torchvision import models
+from torchvision.models.resnet import Bottleneck
+
+IMAGENET_TRANSFORM = {
+    "resize": 256,
+    "crop": 224,
+    "mean": [0.485, 0.456, 0.406],
+    "std": [0.229, 0.224, 0.225],
+}
+MODELS = Path(__file__).parent / "models"
+TOY_WEIGHTS = MODELS / "resnet50_toy.pth"
+BROKEN_FILE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
+
+
+def load_plain(path: str | Path) -> dict:
+    """The dictionary of plain data in a file of `torch.save`. Code in it is refused, never run.
+
+    Raises FileNotFoundError or ValueError, each one sentence.
+    """
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing. Check the path, or train first.") from None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read ({error.strerror or error}).") from None
+    except (*BROKEN_FILE, AttributeError, IndexError, OverflowError, MemoryError) as error:
+        kind = type(error).__name__
+        raise ValueError(
+            f"{path} is refused ({kind}): it is broken, or holds more than plain weights. "
+            "Fetch it again from a source you trust, or train it anew."
+        ) from None
+    if not isinstance(loaded, dict):
+        raise ValueError(f"{path} holds a {type(loaded).__name__}, not weights.")
+    return loaded
+
+
+def narrow_resnet50(width: int = 20, last_stride: int = 1) -> nn.Sequential:
+    """ResNet-50's 3-4-6-3 bottleneck blocks with `width` channels where it has 64.
+
+    images (B, 3, H, W) -> maps (B, 32 * width, H / 16, W / 16); `last_stride=2` halves once more.
+    He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385.
+    """
+    network = nn.Sequential()
+    network.add_module("conv1", nn.Conv2d(3, width, 7, stride=2, padding=3, bias=False))
+    network.add_module("bn1", nn.BatchNorm2d(width))
+    network.add_module("relu", nn.ReLU(inplace=True))
+    network.add_module("maxpool", nn.MaxPool2d(3, stride=2, padding=1))
+    channels = width
+    for number, (blocks, stride) in enumerate([(3, 1), (4, 2), (6, 2), (3, last_stride)]):
+        planes = width * 2**number
+        shortcut = nn.Sequential(
+            nn.Conv2d(channels, 4 * planes, 1, stride=stride, bias=False),
+            nn.BatchNorm2d(4 * planes),
+        )
+        stage = [Bottleneck(channels, planes, stride, downsample=shortcut)]
+        stage += [Bottleneck(4 * planes, planes) for _ in range(blocks - 1)]
+        network.add_module(f"layer{number + 1}", nn.Sequential(*stage))
+        channels = 4 * planes
+    return network
+
+
+def cut_classifier(classifier: nn.Module, name: str) -> nn.Sequential:
+    """A torchvision classifier without its pooling and classification layers."""
+    if hasattr(classifier, "layer4"):  # the ResNet family
+        layers = OrderedDict(classifier.named_children())
+        del layers["avgpool"], layers["fc"]
+        return nn.Sequential(layers)
+    if isinstance(getattr(classifier, "features", None), nn.Sequential):  # VGG, MobileNet, ...
+        return classifier.features
+    raise ValueError(f"{name} keeps no grid of features; choose a convolutional classifier.")
+
+
+def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict, bool]:
+    """The network that the state dict at `path` belongs to, its transform, and whether it knows
+    drawings only."""
+    loaded = load_plain(path)
+    try:
+        if loaded.get("arch") == "narrow_resnet50":
+            network = narrow_resnet50(**loaded["config"])
+            network.load_state_dict({k: v.float() for k, v in loaded["state_dict"].items()})
+            return network, dict(loaded["transform"]), True
+        state = loaded.get("state_dict", loaded)
+        classifier = models.get_model(name, weights=None)
+        wanted = classifier.state_dict()
+        head = [k for k in wanted if k.startswith(("fc.", "classifier."))]  # cut off below
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
+        classifier.load_state_dict({k: wanted[k] for k in head} | state)
+    except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+        reason = str(error).strip().splitlines()[-1].strip()[:100]
+        raise ValueError(f"{path} holds no weights of {name} ({reason}).") from None
+    return cut_classifier(classifier, name), dict(IMAGENET_TRANSFORM), False
+
+
+class Backbone(nn.Module):
+    """The frozen part of the encoder: images (B, 3, H, W) -> grid (B, P, D).
+
+    name     a torchvision classifier: resnet50, resnext50_32x4d, mobilenet_v2, vgg16 ...
+    weights  torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state dict,
+             or None for random numbers
+    grid     all P places, or their average (P = 1)
+    """
+
+    def __init__(self, name: str = "resnet50", weights: str | None = None, grid: bool = False):
+        super().__init__()
+        if name not in models.list_models(module=models):
+            raise ValueError(f"torchvision has no classifier named {name!r}; try resnet50.")
+        self.name, self.grid, self.transform = name, grid, dict(IMAGENET_TRANSFORM)
+        self.weights_name = Path(weights).name if weights else None
+        self.only_drawn = False  # whether it has never seen a photograph
+        if weights and weights in models.get_model_weights(name).__members__:
+            recipe = models.get_model_weights(name)[weights].transforms()
+            self.transform = {
+                "resize": recipe.resize_size[0],
+                "crop": recipe.crop_size[0],
+                "mean": list(recipe.mean),
+                "std": list(recipe.std),
+            }
+            network = cut_classifier(models.get_model(name, weights=weights), name)
+        elif weights:
+            path = find_weights(weights)
+            network, self.transform, self.only_drawn = load_weights_file(path, name)
+        else:
+            network = cut_classifier(models.get_model(name, weights=None), name)
+        self.network = network.eval().requires_grad_(False)
+        with torch.no_grad():
+            crop = self.transform["crop"]
+            maps = self.network(torch.zeros(1, 3, crop, crop))
+        self.places = maps.shape[2] * maps.shape[3] if grid else 1
+        self.grid_size = maps.shape[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.network(images)  # (B, D, height, width)
+        grid = maps.flatten(2).transpose(1, 2)  # (B, P, D)
+        return grid if self.grid else grid.mean(dim=1, keepdim=True)
+
+    def fingerprint(self) -> str:
+        """16 hex digits that change when any number in the network does."""
+        digest = hashlib.sha256()
+        for key, tensor in self.network.state_dict().items():
+            digest.update(key.encode())
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+
+def find_weights(weights: str) -> Path:
+    """`weights` itself, or the file of that name in `models/`; FileNotFoundError elsewhere."""
+    for path in (Path(weights), MODELS / Path(weights).name):
+        if path.is_file():
+            return path
+    raise FileNotFoundError(
+        f"The backbone's weights {weights} are not here. Name the file with --weights, or say "
+        "--weights IMAGENET1K_V1 for torchvision's ImageNet weights (downloaded once)."
+    )
+
+
+def fold_batchnorm(network: nn.Module) -> nn.Module:
+    """A copy in which each BatchNorm in eval mode is part of the convolution before it.
+
+    Works where a module's children stand in the order they run, as in torchvision's classifiers.
+    """
+    network = copy.deepcopy(network)
+    for module in [m for m in network.modules() if not isinstance(m, nn.Conv2d)]:
+        children = list(module.named_children())
+        for (name, first), (next_name, second) in itertools.pairwise(children):
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                setattr(module, name, fuse_conv_bn_eval(first, second))
+                setattr(module, next_name, nn.Identity())
+    return network

@@ -1,0 +1,321 @@
+"""The captioner: an image encoder and the decoders that share one contract.
+
+    EncoderCNN           images (B, 3, H, W) -> grid (B, P, D) -> features (B, P, E)
+    DecoderRNN           RNN, GRU or LSTM; the pooled image is its first input
+    AttentionDecoder     looks at all P places anew before every word
+    TransformerDecoder   masked self-attention, then attention over the P places
+
+The contract of all decoders, which every search, test and page relies on:
+
+    state = decoder.start(features)                       tuple of tensors, batch first
+    logits, state, attention = decoder.step(word, state)  (B, V), next state, (B, P) or None
+    logits = decoder(features, captions)                  (B, T, V): teacher forcing = stepping
+
+Shapes: B images, P places, D grid size, E embedding, H hidden, T words, V vocabulary, L layers.
+"""
+
+import functools
+
+import torch
+from torch import Tensor, nn
+
+from backbones import Backbone
+from transformer import TransformerBlock, sinusoids
+
+State = tuple[Tensor, ...]
+
+
+class EncoderCNN(nn.Module):
+    """A frozen convolutional network and one trained linear layer.
+
+    embed_size      E, numbers per place given to the decoder
+    backbone        name of a torchvision classifier
+    weights         "IMAGENET1K_V1" and its like, a file, or None (random; for experiments)
+    grid            all P places for attention, or the average place
+    fine_tune_from  child of the network from which on it is trained too ("layer4"), or None
+
+    `train()` never reaches the backbone: its BatchNorm layers would replace what they learned from
+    a million photos by the average of a small batch, and drift.
+    """
+
+    def __init__(
+        self,
+        embed_size: int,
+        backbone: str = "resnet50",
+        weights: str | None = "IMAGENET1K_V1",
+        grid: bool = False,
+        fine_tune_from: str | None = None,
+    ):
+        super().__init__()
+        self.backbone = Backbone(backbone, weights, grid)
+        self.embed = nn.Linear(self.backbone.grid_size, embed_size)
+        self.config = {
+            "embed_size": embed_size,
+            "backbone": backbone,
+            "weights": self.backbone.weights_name,
+            "grid": grid,
+            "fine_tune_from": fine_tune_from,
+        }
+        if fine_tune_from:
+            children = dict(self.backbone.network.named_children())
+            if fine_tune_from not in children:
+                raise ValueError(f"fine_tune_from is one of {', '.join(children)}.")
+            for name in list(children)[list(children).index(fine_tune_from) :]:
+                children[name].requires_grad_(True)
+
+    def train(self, mode: bool = True) -> "EncoderCNN":
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def forward(self, images: Tensor) -> Tensor:
+        """images (B, 3, H, W), normalised -> features (B, P, E)"""
+        return self.embed(self.backbone(images))
+
+
+class Decoder(nn.Module):
+    """What all decoders share: words in, words out, one projection to the vocabulary."""
+
+    def __init__(self, vocab_size: int, word_size: int, output_size: int, tie_weights: bool):
+        super().__init__()
+        self.word_embedding = nn.Embedding(vocab_size, word_size)
+        self.output = nn.Linear(output_size, vocab_size)
+        if tie_weights:  # Press & Wolf 2017, arXiv:1608.05859
+            if word_size != output_size:
+                raise ValueError(
+                    f"Tied weights need embed_size equal to hidden_size, "
+                    f"not {word_size} and {output_size}."
+                )
+            self.word_embedding.weight = self.output.weight
+
+    def forward(self, features: Tensor, captions: Tensor) -> Tensor:
+        """features (B, P, E), captions (B, T) -> logits (B, T, V); [:, t] predicts word t + 1."""
+        return self.output(self.hidden_states(features, captions)[0])
+
+    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor | None]:
+        """(B, T, H) before the projection to words; attention (B, T, P) where it is computed.
+
+        Training projects only what is no padding: at V = 10,000 that projection is most work.
+        """
+        raise NotImplementedError
+
+    def start(self, features: Tensor) -> State:
+        """features (B, P, E) -> what the decoder remembers before the first word."""
+        raise NotImplementedError
+
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
+        """word (B,) ids -> logits (B, V) of the next word, next state, attention (B, P) or None."""
+        raise NotImplementedError
+
+
+class DecoderRNN(Decoder):
+    """The image is the first word: Vinyals et al., "Show and Tell", 2015, arXiv:1411.4555.
+
+    cell          "lstm", "gru" or "rnn"
+    image_as      "input": the image is read like a first word; "state": it makes the first state
+    nonlinearity  of the plain RNN, "tanh" or "relu"
+    """
+
+    def __init__(
+        self,
+        embed_size: int,
+        hidden_size: int,
+        vocab_size: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        cell: str = "lstm",
+        image_as: str = "input",
+        nonlinearity: str = "tanh",
+        tie_weights: bool = False,
+    ):
+        super().__init__(vocab_size, embed_size, hidden_size, tie_weights)
+        if cell not in ("lstm", "gru", "rnn") or image_as not in ("input", "state"):
+            raise ValueError("cell is lstm, gru or rnn; image_as is input or state.")
+        kind = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
+        extra = {"nonlinearity": nonlinearity} if cell == "rnn" else {}
+        between = dropout if num_layers > 1 else 0.0
+        self.rnn = kind(
+            embed_size, hidden_size, num_layers, batch_first=True, dropout=between, **extra
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.image_as, self.parts = image_as, 2 if cell == "lstm" else 1  # (h, c) or (h,)
+        if image_as == "state":
+            self.first_state = nn.Linear(embed_size, self.parts * num_layers * hidden_size)
+
+    def start(self, features: Tensor) -> State:
+        image = features.mean(dim=1)  # (B, E)
+        if self.image_as == "input":
+            return self._run(image[:, None], None)[1]
+        first = self.first_state(image).tanh()  # (B, parts * L * H)
+        return tuple(first.view(len(image), self.parts, self.rnn.num_layers, -1).unbind(1))
+
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, None]:
+        hidden, state = self._run(self.word_embedding(word)[:, None], state)
+        return self.output(hidden[:, 0]), state, None
+
+    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
+        words = self.word_embedding(captions)  # (B, T, E)
+        return self._run(words, self.start(features))[0], None
+
+    def _run(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
+        """PyTorch wants states layers first, the contract batch first: (B, L, H)."""
+        if state is not None:
+            state = tuple(part.transpose(0, 1).contiguous() for part in state)
+            state = state if self.parts == 2 else state[0]
+        hidden, state = self.rnn(self.dropout(inputs), state)
+        state = state if self.parts == 2 else (state,)
+        return self.dropout(hidden), tuple(part.transpose(0, 1) for part in state)
+
+
+class AttentionDecoder(Decoder):
+    """Looks anew before every word: Xu et al., "Show, Attend and Tell", 2015, arXiv:1502.03044.
+
+    Additive attention (Bahdanau et al. 2014, arXiv:1409.0473) over the P places, a gate that says
+    how much of what is seen matters now, and an LSTM that reads the word and the gated context.
+    """
+
+    def __init__(
+        self,
+        embed_size: int,
+        hidden_size: int,
+        vocab_size: int,
+        num_layers: int = 1,
+        dropout: float = 0.0,
+        tie_weights: bool = False,
+    ):
+        super().__init__(vocab_size, embed_size, hidden_size, tie_weights)
+        if num_layers != 1:
+            raise ValueError("AttentionDecoder has one layer: its state is what asks the question.")
+        self.first_state = nn.Linear(embed_size, 2 * hidden_size)
+        self.key = nn.Linear(embed_size, hidden_size)
+        self.query = nn.Linear(hidden_size, hidden_size, bias=False)
+        self.score = nn.Linear(hidden_size, 1, bias=False)
+        self.gate = nn.Linear(hidden_size, embed_size)
+        self.lstm = nn.LSTMCell(2 * embed_size, hidden_size)
+        self.see = nn.Linear(embed_size, hidden_size, bias=False)
+        self.dropout = nn.Dropout(dropout)
+
+    def start(self, features: Tensor) -> State:
+        if features.shape[1] < 2:
+            raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
+        hidden, cell = self.first_state(features.mean(dim=1)).tanh().chunk(2, dim=-1)  # (B, H) each
+        return hidden, cell, features, self.key(features)
+
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+        hidden, state, attention = self._look(self.dropout(self.word_embedding(word)), state)
+        return self.output(hidden), state, attention
+
+    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
+        words = self.dropout(self.word_embedding(captions))  # (B, T, E)
+        state, hidden, attention = self.start(features), [], []
+        for word in words.unbind(1):  # the next question depends on the last answer: no shortcut
+            seen, state, where = self._look(word, state)
+            hidden.append(seen)
+            attention.append(where)
+        return torch.stack(hidden, dim=1), torch.stack(attention, dim=1)
+
+    def _look(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+        """word (B, E), already embedded -> (B, H) for the projection, next state, (B, P)."""
+        hidden, cell, features, key = state
+        energy = torch.tanh(key + self.query(hidden)[:, None])  # (B, P, H)
+        attention = self.score(energy).squeeze(-1).float().softmax(dim=-1)  # (B, P)
+        context = (attention.to(features.dtype)[:, None] @ features)[:, 0]  # (B, E)
+        context = self.gate(hidden).sigmoid() * context
+        hidden, cell = self.lstm(torch.cat([word, context], dim=-1), (hidden, cell))
+        seen = self.dropout(torch.tanh(hidden + self.see(context)))  # both speak: "deep output"
+        return seen, (hidden, cell, features, key), attention
+
+
+class TransformerDecoder(Decoder):
+    """Every word looks at all words before it and at all P places, `num_layers` times.
+
+    Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762. Words are as wide as the
+    model (hidden_size); `embed_size` is the width of the image features. `step` keeps the keys and
+    values of the words so far, so a word costs one pass however long the caption is.
+    """
+
+    def __init__(
+        self,
+        embed_size: int,
+        hidden_size: int,
+        vocab_size: int,
+        num_layers: int = 2,
+        dropout: float = 0.1,
+        num_heads: int = 8,
+        tie_weights: bool = False,
+    ):
+        super().__init__(vocab_size, hidden_size, hidden_size, tie_weights)
+        nn.init.normal_(self.word_embedding.weight, std=hidden_size**-0.5)
+        self.image = nn.Sequential(nn.Linear(embed_size, hidden_size), nn.LayerNorm(hidden_size))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(hidden_size, num_heads, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def start(self, features: Tensor) -> State:
+        if features.shape[1] < 2:
+            raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
+        image = self.dropout(self.image(features))  # (B, P, H)
+        pairs = [block.image_attention.keys_values(image) for block in self.blocks]
+        key, value = (torch.stack(part, dim=1) for part in zip(*pairs, strict=True))
+        return (
+            key[..., :0, :],
+            value[..., :0, :],
+            key,
+            value,
+        )  # (B, L, heads, words or P, H / heads)
+
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+        past_key, past_value, image_key, image_value = state
+        words = self._embed(word[:, None], first=past_key.shape[3])  # (B, 1, H)
+        pasts = []
+        for i, block in enumerate(self.blocks):
+            words, past = block.listen(words, (past_key[:, i], past_value[:, i]))
+            attention = block.where(words, image_key[:, i])[:, 0]  # the last block's is returned
+            words = block.look(words, (image_key[:, i], image_value[:, i]))
+            pasts.append(past)
+        key, value = (torch.stack(part, dim=1) for part in zip(*pasts, strict=True))
+        logits = self.output(self.norm(words[:, 0]))
+        return logits, (key, value, image_key, image_value), attention
+
+    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
+        _, _, image_key, image_value = self.start(features)
+        words = self._embed(captions)
+        for i, block in enumerate(self.blocks):
+            words, _ = block(words, (image_key[:, i], image_value[:, i]))
+        return self.norm(words), None
+
+    def _embed(self, captions: Tensor, first: int = 0) -> Tensor:
+        """(B, T) ids -> (B, T, H), with the sinusoids of places first, first + 1, ..."""
+        words = self.word_embedding(captions) * self.word_embedding.embedding_dim**0.5
+        return self.dropout(words + sinusoids(first, captions.shape[1], words))
+
+
+DECODERS = {
+    "lstm": DecoderRNN,
+    "gru": functools.partial(DecoderRNN, cell="gru"),
+    "rnn": functools.partial(DecoderRNN, cell="rnn"),
+    "attention": AttentionDecoder,
+    "transformer": TransformerDecoder,
+}
+NEEDS_GRID = ("attention", "transformer")
+
+
+def make_decoder(kind: str, **config) -> Decoder:
+    """The decoder named `kind`, one of DECODERS, made with `config` (embed_size, hidden_size ...).
+
+    `decoder.config` keeps both, so that a saved file can make it again.
+    """
+    if kind not in DECODERS:
+        raise ValueError(f"There is no decoder {kind!r}; choose from {', '.join(DECODERS)}.")
+    if config.get("bidirectional"):
+        raise ValueError(
+            "A decoder cannot be bidirectional: it would read the words it is to predict."
+        )
+    try:
+        decoder = DECODERS[kind](**config)
+    except TypeError as error:
+        raise ValueError(f"The {kind} decoder does not know that option: {error}.") from None
+    decoder.config = {"kind": kind, **config}
+    return decoder

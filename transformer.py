@@ -1,0 +1,109 @@
+"""The Transformer's parts, for `model.TransformerDecoder`.
+
+    MultiHeadAttention   queries (B, T, H) against keys and values (B, heads, S, H / heads)
+    TransformerBlock     self-attention, attention over the image, feed-forward; LayerNorm first
+    sinusoids            where a word stands, as numbers
+
+Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762; LayerNorm before each part
+rather than after trains without warm-up: Xiong et al., 2020, arXiv:2002.04745.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+KeysValues = tuple[Tensor, Tensor]  # (B, heads, S, H / heads) each
+
+
+class MultiHeadAttention(nn.Module):
+    """softmax(q k^T / sqrt(d)) v, in `num_heads` independent slices of the H numbers."""
+
+    def __init__(self, hidden_size: int, num_heads: int):
+        super().__init__()
+        if hidden_size % num_heads:
+            raise ValueError(
+                f"hidden_size {hidden_size} cannot be cut into {num_heads} equal heads; "
+                f"choose a multiple of {num_heads}."
+            )
+        self.num_heads = num_heads
+        self.query = nn.Linear(hidden_size, hidden_size)
+        self.key = nn.Linear(hidden_size, hidden_size)
+        self.value = nn.Linear(hidden_size, hidden_size)
+        self.out = nn.Linear(hidden_size, hidden_size)
+
+    def heads(self, x: Tensor) -> Tensor:
+        """(B, T, H) -> (B, heads, T, H / heads)"""
+        return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+    def keys_values(self, x: Tensor) -> KeysValues:
+        return self.heads(self.key(x)), self.heads(self.value(x))
+
+    def forward(self, x: Tensor, keys_values: KeysValues, causal: bool = False) -> Tensor:
+        """x (B, T, H) -> (B, T, H), by PyTorch's fused kernel."""
+        seen = F.scaled_dot_product_attention(
+            self.heads(self.query(x)), *keys_values, is_causal=causal
+        )
+        return self.out(seen.transpose(1, 2).flatten(2))
+
+    def weights(self, x: Tensor, key: Tensor) -> Tensor:
+        """How much each of S places counts, the mean of all heads: (B, T, S); rows sum to 1."""
+        energy = self.heads(self.query(x)) @ key.transpose(2, 3) / math.sqrt(key.shape[-1])
+        return energy.float().softmax(dim=-1).mean(dim=1)
+
+
+class TransformerBlock(nn.Module):
+    """Listen to the words so far, look at the image, think. Each adds to the running sum."""
+
+    def __init__(self, hidden_size: int, num_heads: int, dropout: float):
+        super().__init__()
+        self.norm1, self.norm2, self.norm3 = (nn.LayerNorm(hidden_size) for _ in range(3))
+        self.self_attention = MultiHeadAttention(hidden_size, num_heads)
+        self.image_attention = MultiHeadAttention(hidden_size, num_heads)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(hidden_size, 4 * hidden_size),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(4 * hidden_size, hidden_size),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(
+        self, words: Tensor, image: KeysValues, past: KeysValues | None = None
+    ) -> tuple[Tensor, KeysValues]:
+        """words (B, T, H) -> the same shape, and the keys and values of all words so far.
+
+        Without `past` the T words are a whole caption and each sees only those before it; with
+        `past` they continue one (T = 1).
+        """
+        words, past = self.listen(words, past)
+        return self.look(words, image), past
+
+    def listen(self, words: Tensor, past: KeysValues | None) -> tuple[Tensor, KeysValues]:
+        normed = self.norm1(words)
+        key, value = self.self_attention.keys_values(normed)
+        if past is not None:
+            key, value = torch.cat([past[0], key], dim=2), torch.cat([past[1], value], dim=2)
+        said = self.self_attention(normed, (key, value), causal=past is None)
+        return words + self.dropout(said), (key, value)
+
+    def look(self, words: Tensor, image: KeysValues) -> Tensor:
+        words = words + self.dropout(self.image_attention(self.norm2(words), image))
+        return words + self.dropout(self.feed_forward(self.norm3(words)))
+
+    def where(self, words: Tensor, key: Tensor) -> Tensor:
+        """The weights that `look` gives the P places: (B, T, P)."""
+        return self.image_attention.weights(self.norm2(words), key)
+
+
+def sinusoids(first: int, length: int, like: Tensor) -> Tensor:
+    """Positions first .. first + length - 1 as (length, H) sines and cosines, as `like` is (.., H).
+
+    Even numbers of a row are sines, odd ones cosines, each pair slower than the last.
+    """
+    size = like.shape[-1]
+    place = torch.arange(first, first + length, device=like.device)[:, None]
+    pair = torch.arange(0, size, 2, device=like.device)
+    angle = place * torch.exp(pair * (-math.log(10_000.0) / size))  # (length, H / 2)
+    return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :size].to(like.dtype)
