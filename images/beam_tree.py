@@ -1,0 +1,83 @@
+"""A beam search in a language of three words, and its tree, the figure `beam` of `draw_figures.py`.
+
+NEXT_WORD     the language: the probability of each next word
+beam_search   every hypothesis looked at, step by step
+beam          the figure
+"""
+
+import math
+
+from drawing import EDGE, MUTED, PALE, arrow, box, card, label, text
+
+NEXT_WORD = {
+    "<start>": {"a": 0.60, "red": 0.30, "kite": 0.10},
+    "a": {"red": 0.50, "kite": 0.45, "<end>": 0.05},
+    "red": {"kite": 0.75, "<end>": 0.25},
+    "kite": {"<end>": 0.85, "a": 0.15},
+}
+
+
+def beam_search(table: dict[str, dict[str, float]], width: int) -> list[list[tuple]]:
+    """All hypotheses looked at, step by step, as (words, log-probability, kept).
+
+    The `width` best of a step are kept; one that ends leaves its place empty, the others go on.
+    """
+    alive, steps = [(("<start>",), 0.0)], []
+    while alive:
+        tried = [
+            ((*words, word), total + math.log(probability))
+            for words, total in alive
+            for word, probability in table[words[-1]].items()
+        ]
+        kept = sorted(tried, key=lambda hypothesis: -hypothesis[1])[:width]
+        steps.append([(*hypothesis, hypothesis in kept) for hypothesis in tried])
+        alive = [hypothesis for hypothesis in kept if hypothesis[0][-1] != "<end>"]
+        width -= len(kept) - len(alive)
+    return steps
+
+
+def beam() -> None:
+    """A beam search of width 2 over three words, as a tree. Each edge carries the log-probability
+    of the next word, each hypothesis the sum of its edges; at each step the two best are kept and
+    the others dropped. Two hypotheses finish: a kite end, with the sum -1.47, and a red kite end,
+    with -1.65. By the sum the short one wins; divided by the number of words, end included, the
+    longer one does, with -0.41 against -0.49."""
+    ax = card(800, 490, "Beam search with two hypotheses")
+    box(ax, 66, 112, 66, "<start>", "word")
+    spots, finished = {("<start>",): (99, 112)}, []
+    for depth, step in enumerate(beam_search(NEXT_WORD, 2)):
+        x = 215 + 165 * depth
+        text(ax, x, 76, f"step {depth + 1}", color=MUTED)
+        for i, (words, total, kept) in enumerate(step):
+            y = 112 + i * (56 if depth else 112)
+            done = kept and words[-1] == "<end>"
+            finished += [(words[1:], total)] if done else []
+            color, ink = (EDGE["word"], "black") if kept else (PALE, MUTED)
+            look = {"fill": color, "ink": "white"} if done else {}
+            look = look if kept else {"fill": "white", "edge": color, "ink": ink}
+            (from_x, from_y), spots[words] = spots[words[:-1]], (x + 33, y)
+            arrow(ax, (from_x, from_y), (x - 33, y), color=color, lw=2 if kept else 1)
+            box(ax, x, y, 66, words[-1], "word", **look)
+            edge = math.log(NEXT_WORD[words[-2]][words[-1]])
+            middle = 0.36 * from_x + 0.64 * (x - 33), 0.36 * from_y + 0.64 * y
+            label(ax, *middle, f"{edge:.2f}".replace("-", "−"), color=ink)
+            text(ax, x, y + 22, f"{total:.2f}".replace("-", "−"), 11.5, color=ink, weight="bold")
+    finished.sort(key=lambda one: one[1] / len(one[0]))
+    rows = [("finished", "sum", "words", "sum / words")]
+    for words, total in finished:
+        mean = f"{total / len(words):.2f}"
+        rows.append((" ".join(words), f"{total:.2f}", f"{len(words)}", mean))
+    for i, row in enumerate(rows):
+        for j, (x, cell) in enumerate(zip((330, 560, 640, 772), row, strict=True)):
+            style = {"family": "monospace", "weight": "bold" if i == len(finished) else "normal"}
+            style = style if i else {"color": MUTED}
+            text(ax, x, 384 + 28 * i, cell.replace("-", "−"), ha="right" if j else "left", **style)
+    ax.plot((330, 772), (398, 398), color=PALE, lw=1)
+    text(ax, 142, 411, "Green is kept, grey is dropped.", color=MUTED)
+    text(
+        ax,
+        142,
+        434,
+        "The sum favours short captions,\nso the mean decides (alpha = 1).",
+        color=MUTED,
+    )
