@@ -12,6 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
+import search
 from model import DECODERS
 
 IMAGES = Path(__file__).resolve().parent.parent / "images"
@@ -84,9 +85,42 @@ def test_the_beam_of_the_figure_is_right():
     short, long = ("a", "kite", "<end>"), ("a", "red", "kite", "<end>")
     assert set(finished) == {short, long}
     assert finished[short] > finished[long]
-    assert finished[short] / 3 < finished[long] / 4
-    for printed in (finished[short], finished[long], finished[short] / 3, finished[long] / 4):
-        assert f"{printed:.2f}" in " ".join(beam_tree.beam.__doc__.split())
+    scores = {words: total / beam_tree.penalty(len(words)) for words, total in finished.items()}
+    assert scores[short] < scores[long]
+    said = " ".join(beam_tree.beam.__doc__.split())
+    for words in (short, long):
+        divisor = beam_tree.penalty(len(words))
+        assert all(f"{n:.2f}" in said for n in (finished[words], divisor, scores[words]))
+        as_printed = round(finished[words], 2) / round(divisor, 2)
+        assert round(scores[words], 2) == round(as_printed, 2)
+
+
+class TableDecoder:
+    """A decoder for which the next word depends on the last one alone."""
+
+    words = ("<start>", "<end>", "<unk>", "<pad>", "a", "red", "kite")
+
+    def __init__(self, table):
+        rows = [[table.get(last, {}).get(word, 0.0) for word in self.words] for last in self.words]
+        self.logits = (torch.tensor(rows) + 1e-30).log()  # never NaN, also after <end>
+
+    def start(self, features):
+        return (torch.zeros(len(features), 1),)
+
+    def step(self, word, state):
+        return self.logits[word], state, None
+
+
+def test_the_beam_of_the_figure_is_that_of_the_course():
+    decoder = TableDecoder(beam_tree.NEXT_WORD)
+    features = torch.zeros(1, 1, 1)
+    (found,) = search.beam_search(decoder, features, 2, alpha=beam_tree.ALPHA, n_best=2)
+    captions = [" ".join(decoder.words[word] for word in one.words) for one in found]
+    assert captions == ["a red kite", "a kite"]
+    assert [f"{one.logprob:.2f}" for one in found] == ["-1.79", "-1.70"]
+    for one in found:
+        score = one.logprob / beam_tree.penalty(len(one.words) + 1)
+        assert math.isclose(one.score, score, rel_tol=1e-5)
 
 
 def test_a_wide_beam_finds_the_best_of_all():
