@@ -184,6 +184,7 @@ def attention() -> None:
     label(ax, 250, 352, "(B, H)", family="monospace")
     tensor(ax, 645, 333, "context", "(B, E)")
     arrow(ax, (187, 320), (187, 392), (213, 392))
+    arrow(ax, (187, 392), (187, 424), (448, 424), (448, 437))
     chain(ax, 392, (250, 74, "gate", "trained"), (376, 72, "sigmoid"), (470, 22, "×", "node"))
     arrow(ax, (695, 299), (695, 392), (481, 392))
     arrow(ax, (470, 403), (470, 437))
