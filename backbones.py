@@ -2,23 +2,19 @@
 
     Backbone(name, weights)   any torchvision classifier: ImageNet's, from a file, or random
     narrow_resnet50(width)    the drawn dataset's small ResNet-50
-    fold_batchnorm(network)   the same function, BatchNorm folded into the convolutions
     load_plain(path)          `torch.load` that runs no code and answers in sentences
 
 A Backbone maps images (B, 3, H, W) to a grid (B, P, D): P places (49 for ResNet-50 at 224 pixels)
 and D numbers for each (2048); pooled means P = 1, the average place.
 """
 
-import copy
 import hashlib
-import itertools
 import pickle
 from collections import OrderedDict
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision import models
 from torchvision.models.resnet import Bottleneck
 
@@ -146,8 +142,11 @@ class Backbone(nn.Module):
         with torch.no_grad():
             crop = self.transform["crop"]
             maps = self.network(torch.zeros(1, 3, crop, crop))
-        self.places = maps.shape[2] * maps.shape[3] if grid else 1
-        self.grid_size = maps.shape[1]
+        self.grid_size, self.all_places = maps.shape[1], maps.shape[2] * maps.shape[3]
+
+    @property
+    def places(self) -> int:
+        return self.all_places if self.grid else 1
 
     def forward(self, images: Tensor) -> Tensor:
         maps = self.network(images)  # (B, D, height, width)
@@ -172,18 +171,3 @@ def find_weights(weights: str) -> Path:
         f"The backbone's weights {weights} are not here. Name the file with --weights, or say "
         "--weights IMAGENET1K_V1 for torchvision's ImageNet weights (downloaded once)."
     )
-
-
-def fold_batchnorm(network: nn.Module) -> nn.Module:
-    """A copy in which each BatchNorm in eval mode is part of the convolution before it.
-
-    Works where a module's children stand in the order they run, as in torchvision's classifiers.
-    """
-    network = copy.deepcopy(network)
-    for module in [m for m in network.modules() if not isinstance(m, nn.Conv2d)]:
-        children = list(module.named_children())
-        for (name, first), (next_name, second) in itertools.pairwise(children):
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-                setattr(module, name, fuse_conv_bn_eval(first, second))
-                setattr(module, next_name, nn.Identity())
-    return network

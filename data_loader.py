@@ -10,7 +10,7 @@ A batch is images (B, 3, H, W) and captions (B, T): `<start>` first, `<end>` las
 """
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
@@ -51,9 +51,14 @@ class CaptionSet:
             return self
         if num_samples < 1:
             raise ValueError(f"num_samples counts photos; {num_samples} must be 1 or more.")
-        kept = [i for i, row in enumerate(self.photo_of) if row < num_samples]
+        kept = self.without(range(num_samples, len(self.photos)))
+        return CaptionSet(self.photos[:num_samples], kept.captions, kept.photo_of)
+
+    def without(self, rows: Container[int]) -> "CaptionSet":
+        """The same photos, without the captions of those in `rows`."""
+        kept = [i for i, row in enumerate(self.photo_of) if row not in rows]
         captions = [self.captions[i] for i in kept]
-        return CaptionSet(self.photos[:num_samples], captions, [self.photo_of[i] for i in kept])
+        return CaptionSet(self.photos, captions, [self.photo_of[i] for i in kept])
 
 
 def find_split(cocoapi_loc: str | os.PathLike, split: str) -> tuple[Path, Path]:

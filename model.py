@@ -20,9 +20,8 @@ import torch
 from torch import Tensor, nn
 
 from backbones import Backbone
-from transformer import TransformerBlock, sinusoids
-
-State = tuple[Tensor, ...]
+from contract import Decoder, State
+from transformer import TransformerDecoder
 
 
 class EncoderCNN(nn.Module):
@@ -71,41 +70,6 @@ class EncoderCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W), normalised -> features (B, P, E)"""
         return self.embed(self.backbone(images))
-
-
-class Decoder(nn.Module):
-    """What all decoders share: words in, words out, one projection to the vocabulary."""
-
-    def __init__(self, vocab_size: int, word_size: int, output_size: int, tie_weights: bool):
-        super().__init__()
-        self.word_embedding = nn.Embedding(vocab_size, word_size)
-        self.output = nn.Linear(output_size, vocab_size)
-        if tie_weights:  # Press & Wolf 2017, arXiv:1608.05859
-            if word_size != output_size:
-                raise ValueError(
-                    f"Tied weights need embed_size equal to hidden_size, "
-                    f"not {word_size} and {output_size}."
-                )
-            self.word_embedding.weight = self.output.weight
-
-    def forward(self, features: Tensor, captions: Tensor) -> Tensor:
-        """features (B, P, E), captions (B, T) -> logits (B, T, V); [:, t] predicts word t + 1."""
-        return self.output(self.hidden_states(features, captions)[0])
-
-    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor | None]:
-        """(B, T, H) before the projection to words; attention (B, T, P) where it is computed.
-
-        Training projects only what is no padding: at V = 10,000 that projection is most work.
-        """
-        raise NotImplementedError
-
-    def start(self, features: Tensor) -> State:
-        """features (B, P, E) -> what the decoder remembers before the first word."""
-        raise NotImplementedError
-
-    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
-        """word (B,) ids -> logits (B, V) of the next word, next state, attention (B, P) or None."""
-        raise NotImplementedError
 
 
 class DecoderRNN(Decoder):
@@ -224,72 +188,6 @@ class AttentionDecoder(Decoder):
         hidden, cell = self.lstm(torch.cat([word, context], dim=-1), (hidden, cell))
         seen = self.dropout(torch.tanh(hidden + self.see(context)))  # both speak: "deep output"
         return seen, (hidden, cell, features, key), attention
-
-
-class TransformerDecoder(Decoder):
-    """Every word looks at all words before it and at all P places, `num_layers` times.
-
-    Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762. Words are as wide as the
-    model (hidden_size); `embed_size` is the width of the image features. `step` keeps the keys and
-    values of the words so far, so a word costs one pass however long the caption is.
-    """
-
-    def __init__(
-        self,
-        embed_size: int,
-        hidden_size: int,
-        vocab_size: int,
-        num_layers: int = 2,
-        dropout: float = 0.1,
-        num_heads: int = 8,
-        tie_weights: bool = False,
-    ):
-        super().__init__(vocab_size, hidden_size, hidden_size, tie_weights)
-        nn.init.normal_(self.word_embedding.weight, std=hidden_size**-0.5)
-        self.image = nn.Sequential(nn.Linear(embed_size, hidden_size), nn.LayerNorm(hidden_size))
-        self.blocks = nn.ModuleList(
-            TransformerBlock(hidden_size, num_heads, dropout) for _ in range(num_layers)
-        )
-        self.norm = nn.LayerNorm(hidden_size)
-        self.dropout = nn.Dropout(dropout)
-
-    def start(self, features: Tensor) -> State:
-        if features.shape[1] < 2:
-            raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
-        image = self.dropout(self.image(features))  # (B, P, H)
-        pairs = [block.image_attention.keys_values(image) for block in self.blocks]
-        key, value = (torch.stack(part, dim=1) for part in zip(*pairs, strict=True))
-        return (
-            key[..., :0, :],
-            value[..., :0, :],
-            key,
-            value,
-        )  # (B, L, heads, words or P, H / heads)
-
-    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
-        past_key, past_value, image_key, image_value = state
-        words = self._embed(word[:, None], first=past_key.shape[3])  # (B, 1, H)
-        pasts = []
-        for i, block in enumerate(self.blocks):
-            words, past = block.listen(words, (past_key[:, i], past_value[:, i]))
-            attention = block.where(words, image_key[:, i])[:, 0]  # the last block's is returned
-            words = block.look(words, (image_key[:, i], image_value[:, i]))
-            pasts.append(past)
-        key, value = (torch.stack(part, dim=1) for part in zip(*pasts, strict=True))
-        logits = self.output(self.norm(words[:, 0]))
-        return logits, (key, value, image_key, image_value), attention
-
-    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
-        _, _, image_key, image_value = self.start(features)
-        words = self._embed(captions)
-        for i, block in enumerate(self.blocks):
-            words, _ = block(words, (image_key[:, i], image_value[:, i]))
-        return self.norm(words), None
-
-    def _embed(self, captions: Tensor, first: int = 0) -> Tensor:
-        """(B, T) ids -> (B, T, H), with the sinusoids of places first, first + 1, ..."""
-        words = self.word_embedding(captions) * self.word_embedding.embedding_dim**0.5
-        return self.dropout(words + sinusoids(first, captions.shape[1], words))
 
 
 DECODERS = {

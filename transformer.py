@@ -1,5 +1,6 @@
-"""The Transformer's parts, for `model.TransformerDecoder`.
+"""The Transformer as a decoder of captions.
 
+    TransformerDecoder   masked self-attention, then attention over the P places
     MultiHeadAttention   queries (B, T, H) against keys and values (B, heads, S, H / heads)
     TransformerBlock     self-attention, attention over the image, feed-forward; LayerNorm first
     sinusoids            where a word stands, as numbers
@@ -13,6 +14,8 @@ import math
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from contract import Decoder, State
 
 KeysValues = tuple[Tensor, Tensor]  # (B, heads, S, H / heads) each
 
@@ -107,3 +110,69 @@ def sinusoids(first: int, length: int, like: Tensor) -> Tensor:
     pair = torch.arange(0, size, 2, device=like.device)
     angle = place * torch.exp(pair * (-math.log(10_000.0) / size))  # (length, H / 2)
     return torch.stack([angle.sin(), angle.cos()], dim=-1).flatten(1)[:, :size].to(like.dtype)
+
+
+class TransformerDecoder(Decoder):
+    """Every word looks at all words before it and at all P places, `num_layers` times.
+
+    Vaswani et al., "Attention Is All You Need", 2017, arXiv:1706.03762. Words are as wide as the
+    model (hidden_size); `embed_size` is the width of the image features. `step` keeps the keys and
+    values of the words so far, so a word costs one pass however long the caption is.
+    """
+
+    def __init__(
+        self,
+        embed_size: int,
+        hidden_size: int,
+        vocab_size: int,
+        num_layers: int = 2,
+        dropout: float = 0.1,
+        num_heads: int = 8,
+        tie_weights: bool = False,
+    ):
+        super().__init__(vocab_size, hidden_size, hidden_size, tie_weights)
+        nn.init.normal_(self.word_embedding.weight, std=hidden_size**-0.5)
+        self.image = nn.Sequential(nn.Linear(embed_size, hidden_size), nn.LayerNorm(hidden_size))
+        self.blocks = nn.ModuleList(
+            TransformerBlock(hidden_size, num_heads, dropout) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(hidden_size)
+        self.dropout = nn.Dropout(dropout)
+
+    def start(self, features: Tensor) -> State:
+        if features.shape[1] < 2:
+            raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
+        image = self.dropout(self.image(features))  # (B, P, H)
+        pairs = [block.image_attention.keys_values(image) for block in self.blocks]
+        key, value = (torch.stack(part, dim=1) for part in zip(*pairs, strict=True))
+        return (
+            key[..., :0, :],
+            value[..., :0, :],
+            key,
+            value,
+        )  # (B, L, heads, words or P, H / heads)
+
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+        past_key, past_value, image_key, image_value = state
+        words = self._embed(word[:, None], first=past_key.shape[3])  # (B, 1, H)
+        pasts = []
+        for i, block in enumerate(self.blocks):
+            words, past = block.listen(words, (past_key[:, i], past_value[:, i]))
+            attention = block.where(words, image_key[:, i])[:, 0]  # the last block's is returned
+            words = block.look(words, (image_key[:, i], image_value[:, i]))
+            pasts.append(past)
+        key, value = (torch.stack(part, dim=1) for part in zip(*pasts, strict=True))
+        logits = self.output(self.norm(words[:, 0]))
+        return logits, (key, value, image_key, image_value), attention
+
+    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
+        _, _, image_key, image_value = self.start(features)
+        words = self._embed(captions)
+        for i, block in enumerate(self.blocks):
+            words, _ = block(words, (image_key[:, i], image_value[:, i]))
+        return self.norm(words), None
+
+    def _embed(self, captions: Tensor, first: int = 0) -> Tensor:
+        """(B, T) ids -> (B, T, H), with the sinusoids of places first, first + 1, ..."""
+        words = self.word_embedding(captions) * self.word_embedding.embedding_dim**0.5
+        return self.dropout(words + sinusoids(first, captions.shape[1], words))

@@ -1,0 +1,208 @@
+"""What the frozen network sees in each photo, computed once and kept on disk.
+
+    extract(encoder, dataset, out, views=1)   runs the network, or finds that it was done
+    FeatureStore                              the result: float16, memory-mapped, (N, views, P, D)
+
+The network is frozen, so its answer for a photo never changes: 5 captions x 20 epochs would ask
+the same question 100 times. View 0 is the whole photo; views 1, 2, ... are random crops, mirrored
+or not, chosen once for each (photo, view), so augmentation survives the cache.
+
+A store lives in `out/<fingerprint>/`: `features.npy` and `index.json` (which photos, network,
+transform, precision). Another network or transform has another fingerprint, so stale features are
+never used. Safe to delete.
+"""
+
+import dataclasses
+import hashlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from data_loader import CaptionSet, Photo
+from model import EncoderCNN
+from photos import PhotoTransform, read_photo
+from speed import fast_dtype, fast_network, in_parallel, pick_device
+from vocabulary import read_json, write_atomically
+
+SAVE_EVERY = 15.0  # seconds between notes of how far extraction has come
+
+
+def transform_of(encoder: EncoderCNN, train: bool = False) -> PhotoTransform:
+    """The transform that the encoder's weights expect, deterministic unless `train`."""
+    return PhotoTransform(**{**encoder.backbone.transform, "train": train})
+
+
+class FeatureStore:
+    """Features of one split; row i belongs to photo i.
+
+    array       (N, views, P, D) float16 on disk; pages are read when touched
+    unreadable  {row: why} for photos that could not be read; their features are zero
+    """
+
+    def __init__(self, folder: Path):
+        index = read_json(folder / "index.json")
+        self.folder, self.job = folder, index["job"]
+        self.done = int(index["done"])
+        self.unreadable = {int(row): why for row, why in index["unreadable"].items()}
+        stored = np.load(folder / "features.npy", mmap_mode="r")  # never a pickle
+        self.array = stored if stored.ndim == 4 else stored[:, :, None]
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def views(self) -> int:
+        return self.array.shape[1]
+
+    def resident(self, device: torch.device, limit: float = 0.5) -> Tensor:
+        """The array as one tensor: on the GPU where it takes at most `limit` of the free memory.
+
+        Elsewhere it stays the memory map, of which batches touch only what they need.
+        """
+        if device.type == "cuda" and self.array.nbytes < limit * torch.cuda.mem_get_info()[0]:
+            return torch.from_numpy(np.asarray(self.array)).to(device)
+        writable = np.load(self.folder / "features.npy", mmap_mode="c")  # private: disk unharmed
+        return torch.from_numpy(writable.reshape(self.array.shape))
+
+
+def describe(
+    encoder: EncoderCNN, photos: list[Photo], views: int, grid: bool, dtype: torch.dtype
+) -> dict:
+    """All that the features depend on; its hash names their folder."""
+    names = hashlib.sha256()
+    for photo in photos:
+        size = photo.path.stat().st_size if photo.path.is_file() else -1
+        names.update(f"{photo.path.name}\0{size}\n".encode())
+    return {
+        "backbone": encoder.backbone.name,
+        "weights": encoder.backbone.fingerprint(),
+        "transform": dataclasses.asdict(transform_of(encoder)),
+        "photos": names.hexdigest()[:16],
+        "count": len(photos),
+        "views": views,
+        "grid": grid,
+        "precision": str(dtype).removeprefix("torch."),
+    }
+
+
+def extract(
+    encoder: EncoderCNN,
+    dataset: CaptionSet,
+    out: str | os.PathLike,
+    views: int = 1,
+    grid: bool = False,
+    device: str | torch.device = "auto",
+    batch_size: int = 16,
+    precision: str = "auto",
+) -> FeatureStore:
+    """The features of every photo of `dataset`, computed unless they are in `out` already.
+
+    grid        keep all P places (N, views, P, D) rather than their average (N, views, D)
+    batch_size  images given to the network at once; part of what makes the result repeatable
+    precision   "auto" (bfloat16 where it is fast) or "float32"
+
+    An interrupted extraction goes on where it stopped, with the same bytes in the end. A photo that
+    cannot be read is reported and left out. Memory does not grow with the number of photos.
+    """
+    if views < 1:
+        raise ValueError(f"views counts looks at each photo; {views} must be 1 or more.")
+    device = torch.device(device) if device != "auto" else pick_device()
+    dtype = fast_dtype(device) if precision == "auto" else torch.float32
+    job = describe(encoder, dataset.photos, views, grid, dtype)
+    job["batch"] = max(1, batch_size // views)  # photos a step: a photo is decoded once
+    folder = Path(out) / hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
+    store = open_or_create(folder, job, encoder)
+    if store.done < len(store):
+        fill(store, encoder, dataset.photos, device, dtype)
+        store = FeatureStore(folder)
+    if store.unreadable:
+        first = next(iter(store.unreadable.values()))
+        print(f"left out {len(store.unreadable)} unreadable photos, the first: {first}")
+    return store
+
+
+def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> FeatureStore:
+    """The store in `folder`, finished or begun; a new one where there is none or it is broken."""
+    try:
+        store = FeatureStore(folder)
+        if store.job == job and len(store) == job["count"]:
+            return store
+        print(f"the features in {folder} belong to another job; computing them anew")
+    except FileNotFoundError:
+        pass
+    except (ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
+        print(f"the features in {folder} are broken ({error}); computing them anew")
+    places = encoder.backbone.all_places if job["grid"] else 1
+    shape = (job["count"], job["views"], places, encoder.backbone.grid_size)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the array counts
+    if not job["grid"]:
+        shape = (*shape[:2], shape[3])
+    array = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
+    array.flush()
+    note_progress(folder, job, 0, {})
+    return FeatureStore(folder)
+
+
+def note_progress(folder: Path, job: dict, done: int, unreadable: dict[int, str]) -> None:
+    with write_atomically(folder / "index.json", "w") as file:
+        json.dump({"job": job, "done": done, "unreadable": unreadable}, file, indent=1)
+
+
+def fill(
+    store: FeatureStore,
+    encoder: EncoderCNN,
+    photos: list[Photo],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Computes the rows from `store.done` on, in the same batches whether interrupted or not."""
+    array = np.load(store.folder / "features.npy", mmap_mode="r+")
+    job, unreadable = store.job, dict(store.unreadable)
+    views, step = job["views"], job["batch"]
+    plain, varied = transform_of(encoder), transform_of(encoder, train=True)
+    network = fast_network(encoder.backbone.network, device, dtype, len(photos) * views)
+
+    def look(row: int) -> Tensor | str:
+        try:
+            photo = read_photo(photos[row].path, at_least=plain.resize)
+        except (OSError, ValueError) as error:
+            return str(error)
+        cuts = [plain.cut(photo)]
+        cuts += [varied.cut(photo, (photos[row].path.name, view)) for view in range(1, views)]
+        return torch.stack(cuts)  # (views, 3, crop, crop) uint8
+
+    began = told = saved = time.monotonic()
+    looks = in_parallel(look, range(store.done, len(photos)))
+    for first in range(store.done, len(photos), step):
+        rows = range(first, min(first + step, len(photos)))
+        pixels = []
+        for row in rows:
+            cuts = next(looks)
+            if isinstance(cuts, str):
+                unreadable[row] = cuts
+                cuts = torch.zeros(views, 3, plain.crop, plain.crop, dtype=torch.uint8)
+            pixels.append(cuts)
+        blank = torch.zeros(
+            views * (step - len(rows)), 3, plain.crop, plain.crop, dtype=torch.uint8
+        )
+        images = plain.normalize(torch.cat([*pixels, blank]).to(device))  # always the same shape
+        places = network(images).flatten(2).transpose(1, 2).float()  # (step * views, P, D)
+        result = (places if job["grid"] else places.mean(dim=1)).half().cpu().numpy()
+        array[first : rows.stop] = result.reshape(step, *array.shape[1:])[: len(rows)]
+        now = time.monotonic()
+        if now - saved > SAVE_EVERY or rows.stop == len(photos):
+            array.flush()
+            note_progress(store.folder, job, rows.stop, unreadable)
+            saved = now
+        if (now - told > 5 and sys.stderr.isatty()) or rows.stop == len(photos):
+            rate = (rows.stop - store.done) / (now - began)
+            left = (len(photos) - rows.stop) / rate
+            print(f"features {rows.stop}/{len(photos)}, {rate:.0f} photos/s, {left:.0f} s left")
+            told = now

@@ -1,0 +1,133 @@
+"""Everything one can set about a training run, in one place; the command line is made from it.
+
+    Settings(decoder="attention", num_epochs=5)   in a notebook
+    python train.py --decoder attention --num-epochs 5
+
+The same object travels in the checkpoint, so a checkpoint is enough by itself.
+"""
+
+import argparse
+import dataclasses
+import types
+from dataclasses import dataclass, field
+from typing import Any, get_args, get_origin
+
+from model import DECODERS, NEEDS_GRID
+
+
+def setting(default: Any, about: str, choices: tuple[str, ...] | None = None) -> Any:
+    """A field of Settings: its default value, and the line that --help shows."""
+    metadata = {"about": about, "choices": choices}
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass
+class Settings:
+    # data
+    data: str = setting("data/toy", "folder in COCO's layout (see prepare.py, toy_coco.py)")
+    vocab_threshold: int = setting(5, "a word must be used so often to be in the vocabulary")
+    max_words: int | None = setting(None, "at most so many words in the vocabulary")
+    num_samples: int | None = setting(None, "only the first so many photos, for a quick try")
+    views: int = setting(1, "looks at each photo kept in the cache: the whole, then random crops")
+    num_workers: int = setting(0, "processes that read photos, where features are not cached")
+    # model
+    backbone: str = setting("resnet50", "any convolutional classifier of torchvision")
+    weights: str | None = setting(
+        "IMAGENET1K_V1", "the backbone's: torchvision's enum name, or a file on disk"
+    )
+    fine_tune_from: str | None = setting(None, "train the backbone too, from this layer (layer4)")
+    decoder: str = setting("lstm", "kind of decoder", tuple(DECODERS))
+    embed_size: int = setting(256, "numbers for each place and word")
+    hidden_size: int = setting(512, "numbers the decoder thinks with")
+    num_layers: int = setting(1, "layers of the decoder")
+    dropout: float = setting(0.3, "share of numbers blanked in training")
+    tie_weights: bool = setting(False, "one matrix for words in and words out")
+    # training
+    num_epochs: int = setting(3, "times that every caption is seen")
+    batch_size: int = setting(128, "captions a step")
+    optimizer: str = setting("adam", "how steps are made", ("adam", "adamw", "sgd"))
+    lr: float = setting(1e-3, "learning rate")
+    fine_tune_lr: float = setting(1e-5, "learning rate of fine-tuned backbone layers")
+    weight_decay: float = setting(0.0, "pull of every weight towards zero (adamw, sgd)")
+    schedule: str = setting(
+        "constant", "the learning rate over time", ("constant", "cosine", "onecycle", "plateau")
+    )
+    clip: float = setting(5.0, "largest norm of the gradient; 0 leaves it alone")
+    label_smoothing: float = setting(0.0, "probability given to all other words in the target")
+    attention_penalty: float = setting(1.0, "makes attention visit every place (arXiv:1502.03044)")
+    scheduled_sampling: float = setting(0.0, "share of input words that are the model's own guess")
+    average: float = setting(0.0, "decay of a running average of the weights, which is then saved")
+    overfit: bool = setting(False, "learn one batch by heart: a test that everything is connected")
+    seed: int = setting(0, "of every random choice")
+    # machine
+    device: str = setting("auto", "auto, cpu, cuda or mps")
+    precision: str = setting(
+        "auto", "auto or float32; auto takes bfloat16 where it is fast", ("auto", "float32")
+    )
+    # results
+    out: str = setting("models", "folder for the weights, the log and the history")
+    save_every: int = setting(1, "epochs between saved pairs; the last and the best are kept")
+    print_every: int = setting(100, "steps between lines of the log")
+    checkpoint_every: int = setting(0, "steps between checkpoints inside an epoch; 0: each epoch")
+    log_file: str = setting("training.log", "name of the log, in the folder `out`")
+    tensorboard: bool = setting(False, "also write TensorBoard's logs (pip install tensorboard)")
+    best_by: str = setting("CIDEr", "what makes a pair the best one", ("CIDEr", "loss"))
+    patience: int = setting(0, "stop after so many epochs without a better one; 0: never")
+    resume: bool = setting(False, "go on from checkpoint.pkl in the folder `out`")
+
+    def __post_init__(self) -> None:
+        for f in dataclasses.fields(self):
+            value, choices = getattr(self, f.name), f.metadata["choices"]
+            if choices and value not in choices:
+                raise ValueError(f"{f.name} is one of {', '.join(choices)}, not {value!r}.")
+        for name in (
+            "vocab_threshold",
+            "views",
+            "embed_size",
+            "hidden_size",
+            "num_layers",
+            "num_epochs",
+            "batch_size",
+            "save_every",
+            "print_every",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
+        for name in ("dropout", "label_smoothing", "scheduled_sampling", "average"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}.")
+        if self.lr <= 0:
+            raise ValueError(f"lr must be above 0, not {self.lr}.")
+
+    @property
+    def grid(self) -> bool:
+        """Whether the decoder needs all places of the photo rather than their average."""
+        return self.decoder in NEEDS_GRID
+
+    @property
+    def cached(self) -> bool:
+        """Whether features are computed once: not if the backbone itself is learning."""
+        return self.fine_tune_from is None
+
+    def decoder_config(self, vocab_size: int) -> dict[str, Any]:
+        names = ("embed_size", "hidden_size", "num_layers", "dropout", "tie_weights")
+        return {name: getattr(self, name) for name in names} | {"vocab_size": vocab_size}
+
+
+def settings_parser(description: str) -> argparse.ArgumentParser:
+    """A command line with one flag for every setting: num_epochs becomes --num-epochs."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    for f in dataclasses.fields(Settings):
+        flag, about = f"--{f.name.replace('_', '-')}", f.metadata["about"]
+        if f.type is bool:
+            parser.add_argument(flag, action="store_true", help=about)
+            continue
+        optional = get_origin(f.type) is types.UnionType
+        kind = get_args(f.type)[0] if optional else f.type
+        choices = f.metadata["choices"]
+        parser.add_argument(flag, type=kind, default=f.default, choices=choices, help=about)
+    return parser

@@ -1,0 +1,255 @@
+"""Training: the settings are in settings.py, the batches in batches.py, the loop is here.
+
+    python train.py --data data/toy --weights models/resnet50_toy.pth --num-epochs 8 --out models/my
+
+    caption_loss(...)   cross-entropy of each next word, without padding or <start>
+    validate(...)       loss under teacher forcing, scores of free-running captions
+    train(settings)     the loop; returns the history, a dictionary for each epoch
+
+After epoch i: encoder-i.pkl and decoder-i.pkl; also best/, history.csv, training.log and
+checkpoint.pkl, from which `--resume` goes on.
+"""
+
+import csv
+import dataclasses
+import itertools
+import math
+import time
+import uuid
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import metrics
+from batches import CachedBatches, PhotoBatches, prepare_data
+from contract import Decoder
+from learning import AverageOfWeights, autocast, make_optimizer, make_schedule
+from model import EncoderCNN, make_decoder
+from saving import keep_best, load_checkpoint, save, save_pair
+from search import greedy
+from settings import Settings, settings_parser
+from speed import pick_device
+from vocabulary import Vocabulary, cli_errors, write_atomically
+
+EXAMPLES = 3  # photos whose captions are shown after each epoch
+
+
+def caption_loss(
+    decoder: Decoder,
+    features: Tensor,
+    captions: Tensor,
+    label_smoothing: float = 0.0,
+    attention_penalty: float = 0.0,
+    scheduled_sampling: float = 0.0,
+) -> tuple[Tensor, int]:
+    """Mean cross-entropy of each next word, and the number of words it is the mean of.
+
+    features (B, P, E), captions (B, T). The word after <start> is the first target, <end> the last;
+    padding is neither projected to the vocabulary nor counted.
+    """
+    inputs, targets = captions[:, :-1], captions[:, 1:]
+    is_word = targets != Vocabulary.pad
+    if scheduled_sampling:  # in parallel: Mihaylova & Martins 2019, arXiv:1906.07651
+        with torch.no_grad():
+            guesses = decoder(features, inputs).argmax(dim=-1)
+        own = torch.rand(guesses.shape, device=guesses.device) < scheduled_sampling
+        guesses = torch.where(own & is_word, guesses, targets)[:, :-1]
+        inputs = torch.cat([inputs[:, :1], guesses], dim=1)
+    hidden, attention = decoder.hidden_states(features, inputs)  # (B, T - 1, H), (B, T - 1, P)
+    logits = decoder.output(hidden[is_word]).float()  # (words, V)
+    loss = F.cross_entropy(logits, targets[is_word], label_smoothing=label_smoothing)
+    if attention is not None and attention_penalty:  # "doubly stochastic": every place in turn
+        looked = (attention * is_word[..., None]).sum(dim=1)  # (B, P)
+        loss = loss + attention_penalty * (1 - looked).square().mean()
+    return loss, len(logits)
+
+
+@torch.no_grad()
+def validate(
+    source: CachedBatches | PhotoBatches, decoder: Decoder, vocab: Vocabulary
+) -> tuple[dict[str, float], dict]:
+    """Loss where each word follows the true ones, scores where it follows the model's own.
+
+    Returns the numbers, and {photo id: greedy caption} of every photo.
+    """
+    decoder.eval()
+    total, words = 0.0, 0
+    for inputs, captions in source.epoch(0):
+        loss, count = caption_loss(decoder, source.encode(inputs), captions)
+        total, words = total + loss.item() * count, words + count
+    said = {}
+    for ids, inputs in source.photos():
+        for photo_id, ids_of_words in zip(
+            ids, greedy(decoder, source.encode(inputs)).tolist(), strict=True
+        ):
+            said[photo_id] = vocab.decode(ids_of_words)
+    references = {i: refs for i, refs in source.captions.references().items() if refs}
+    scores = metrics.evaluate(references, {i: said[i] for i in references})
+    return {"val_loss": total / words, **scores}, said
+
+
+def train(settings: Settings) -> list[dict]:
+    """Trains a captioner; the history has a dictionary of numbers for each epoch."""
+    out, device = Path(settings.out), pick_device(settings.device)
+    out.mkdir(parents=True, exist_ok=True)
+    saved = load_checkpoint(out, dataclasses.asdict(settings)) if settings.resume else None
+
+    # 1. the encoder, the data, the decoder
+    torch.manual_seed(settings.seed)
+    encoder = EncoderCNN(
+        settings.embed_size,
+        settings.backbone,
+        settings.weights,
+        settings.grid,
+        settings.fine_tune_from,
+    )
+    fingerprint = encoder.backbone.fingerprint()
+    sources, vocab = prepare_data(settings, encoder)
+    torch.manual_seed(settings.seed)  # the same weights whether features were cached or not
+    decoder = make_decoder(settings.decoder, **settings.decoder_config(len(vocab)))
+    encoder, decoder = encoder.to(device), decoder.to(device)
+
+    # 2. what learns, and how
+    learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
+    steps = 1 if settings.overfit else sources["train"].steps()
+    optimizer = make_optimizer(settings, encoder, decoder)
+    schedule = make_schedule(settings, optimizer, steps * settings.num_epochs)
+    average = AverageOfWeights(learning, settings.average)
+    state = {"learning": learning, "optimizer": optimizer, "schedule": schedule, "average": average}
+    run = {"run_id": uuid.uuid4().hex[:12], "epoch": 1, "step": 0, "history": [], "loss": 0.0}
+    if saved:
+        run = restore(saved, state)
+    log = Log(out / settings.log_file, append=settings.resume)
+
+    # 3. the loop
+    for epoch in range(run["epoch"], settings.num_epochs + 1):
+        encoder.train()
+        decoder.train()
+        began, first = time.monotonic(), run["step"]
+        batches = sources["train"].epoch(1 if settings.overfit else epoch, first)
+        for step, (inputs, captions) in enumerate(itertools.islice(batches, steps), first + 1):
+            with autocast(settings, device):
+                loss, _ = caption_loss(
+                    decoder,
+                    sources["train"].encode(inputs),
+                    captions,
+                    settings.label_smoothing,
+                    settings.attention_penalty,
+                    settings.scheduled_sampling,
+                )
+            optimizer.zero_grad()
+            loss.backward()
+            if settings.clip:
+                nn.utils.clip_grad_norm_(learning, settings.clip)
+            optimizer.step()
+            if settings.schedule != "plateau":
+                schedule.step()
+            average.update()
+            run["loss"] += loss.detach()  # a tensor: reading it would wait for the GPU
+            if step % settings.print_every == 0:
+                log(f"epoch {epoch} step {step}/{steps}  {loss_and_perplexity(loss.item())}")
+            if settings.checkpoint_every and step % settings.checkpoint_every == 0:
+                run |= {"epoch": epoch, "step": step}
+                checkpoint(settings, run, state)
+
+        # 4. after the epoch: scores, the pair of weights, the checkpoint
+        row = {"epoch": epoch, "loss": float(run["loss"]) / steps}
+        row["seconds"] = time.monotonic() - began
+        log(f"epoch {epoch} done      {loss_and_perplexity(row['loss'])}")
+        with average.in_place():
+            if "val" in sources:
+                with autocast(settings, device):
+                    scores, said = validate(sources["val"], decoder, vocab)
+                row |= scores
+                for photo in sources["val"].captions.photos[:EXAMPLES]:
+                    log(f"    {photo.path.name}: {said.get(photo.id, '(unreadable)')}")
+            run["history"].append(row)
+            best = best_epoch(run["history"], settings.best_by)
+            if epoch in (best, settings.num_epochs) or epoch % settings.save_every == 0:
+                save_pair(out, epoch, encoder, decoder, vocab, run["run_id"], fingerprint)
+            if epoch == best:
+                keep_best(out, epoch)
+        if settings.schedule == "plateau":
+            schedule.step(row.get("val_loss", row["loss"]))
+        run |= {"epoch": epoch + 1, "step": 0, "loss": 0.0}
+        checkpoint(settings, run, state)
+        write_history(out / "history.csv", run["history"])
+        log("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        if settings.patience and epoch - best >= settings.patience:
+            log(f"stopped: no better {settings.best_by} for {epoch - best} epochs")
+            break
+    return run["history"]
+
+
+def loss_and_perplexity(loss: float) -> str:
+    """Perplexity, the exponential of the loss: among how many words the model still hesitates."""
+    return f"loss {loss:.4f}  perplexity {math.exp(min(loss, 50)):.2f}"
+
+
+def best_epoch(history: list[dict], best_by: str) -> int:
+    """The epoch with the highest CIDEr or the lowest loss; the last where there is no "val"."""
+    if "val_loss" not in history[-1]:
+        return history[-1]["epoch"]
+    sign, name = (1, "CIDEr") if best_by == "CIDEr" else (-1, "val_loss")
+    return max(history, key=lambda row: sign * row[name])["epoch"]
+
+
+def checkpoint(settings: Settings, run: dict, state: dict) -> None:
+    """All that the next step depends on, in checkpoint.pkl."""
+    content = {
+        "settings": dataclasses.asdict(settings),
+        "run": run,
+        "weights": [parameter.detach() for parameter in state["learning"]],
+        "average": {"steps": state["average"].steps, "weights": state["average"].average},
+        "optimizer": state["optimizer"].state_dict(),
+        "schedule": state["schedule"].state_dict(),
+        "random": torch.get_rng_state(),
+        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+    }
+    save(Path(settings.out) / "checkpoint.pkl", content)
+
+
+def restore(saved: dict, state: dict) -> dict:
+    """Puts a checkpoint's numbers in place; returns where the run was."""
+    state["average"].copy(state["learning"], saved["weights"])
+    state["average"].copy(state["average"].average, saved["average"]["weights"])
+    state["average"].steps = saved["average"]["steps"]
+    state["optimizer"].load_state_dict(saved["optimizer"])
+    state["schedule"].load_state_dict(saved["schedule"])
+    torch.set_rng_state(saved["random"])
+    if saved["random_cuda"] and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(saved["random_cuda"])
+    return saved["run"]
+
+
+def write_history(path: Path, history: list[dict]) -> None:
+    with write_atomically(path, "w") as file:
+        table = csv.DictWriter(file, fieldnames=list(history[-1]), lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
+
+
+class Log:
+    """Lines for the screen and for the log file."""
+
+    def __init__(self, path: Path, append: bool):
+        self.path = path
+        if not append:
+            path.write_text("", encoding="utf-8")
+
+    def __call__(self, line: str) -> None:
+        print(line, flush=True)
+        with open(self.path, "a", encoding="utf-8") as file:
+            print(line, file=file)
+
+
+def main() -> None:
+    arguments = settings_parser(__doc__.splitlines()[0]).parse_args()
+    with cli_errors():
+        train(Settings(**vars(arguments)))
+
+
+if __name__ == "__main__":
+    main()
