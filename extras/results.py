@@ -13,8 +13,8 @@ from pathlib import Path, PurePosixPath
 from vocabulary import read_json
 
 
-def entries(path: str | Path, found: object, **fields: type | tuple) -> Iterator[tuple]:
-    """The wanted fields of each entry of a JSON list, their types checked."""
+def entries(path: str | Path, found: object, **fields: type | tuple) -> Iterator[dict]:
+    """The entries of a JSON list, once the wanted fields of each are there and of their type."""
     if not isinstance(found, list):
         raise ValueError(f"{path} has no list of entries where COCO's format wants one.")
     for number, entry in enumerate(found, start=1):
@@ -22,19 +22,18 @@ def entries(path: str | Path, found: object, **fields: type | tuple) -> Iterator
             value = entry.get(name) if isinstance(entry, dict) else None
             if not isinstance(value, kinds) or isinstance(value, bool):
                 raise ValueError(f"{path}: entry {number} has no right `{name}`: {entry!r:.80}")
-        yield tuple(entry[name] for name in fields)
+        yield entry
 
 
 def read_references(path: str | Path) -> tuple[dict[int, list[str]], dict[int, str]]:
     """The captions of each image, and the file name of each, from COCO's annotation format."""
     content = read_json(path, dict)
     images = entries(path, content.get("images"), id=int, file_name=str)
-    file_names = dict(images)
+    file_names = {image["id"]: image["file_name"] for image in images}
     references = {}
-    annotations = entries(path, content.get("annotations"), image_id=int, caption=str)
-    for image, caption in annotations:
-        if caption.strip():
-            references.setdefault(image, []).append(caption)
+    for entry in entries(path, content.get("annotations"), image_id=int, caption=str):
+        if entry["caption"].strip():
+            references.setdefault(entry["image_id"], []).append(entry["caption"])
     if not references:
         raise ValueError(f"{path} has no captions. Give the captions_<split>.json of the photos.")
     return references, file_names
@@ -57,10 +56,8 @@ def read_results(
             names.setdefault(name, set()).add(image)
     names = {name: images.pop() for name, images in names.items() if len(images) == 1}
     found, unknown = {}, []
-    results = read_json(path, list)
-    for entry, (image, caption) in zip(
-        results, entries(path, results, image_id=(int, str), caption=str), strict=True
-    ):
+    for entry in entries(path, read_json(path, list), image_id=(int, str), caption=str):
+        image = entry["image_id"]
         for name in (entry.get("file_name"), image):
             if image not in references and isinstance(name, str):
                 image = names.get(name, image)
@@ -69,7 +66,7 @@ def read_results(
         elif image in found:
             raise ValueError(f"{path} has two captions of image {image!r}. Keep one an image.")
         else:
-            found[image] = caption
+            found[image] = entry["caption"]
     missing = [image for image in references if image not in found]
     if not found:
         raise ValueError(

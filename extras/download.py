@@ -1,0 +1,236 @@
+"""Fetching the publishers' archives: shown and confirmed first, resumed, checked, unpacked safely.
+
+    ARCHIVES        what there is to fetch: addresses, bytes, checksum, licence
+    fetch_all       asks, then fetches and unpacks what a dataset needs
+    fetch           one file from the first address that gives it whole
+    unpack          a zip, nothing of it outside the folder
+
+An interrupted download goes on where it was; a file is at its place only when it is whole.
+"""
+
+import hashlib
+import http.client
+import os
+import shutil
+import struct
+import time
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from extras.publishers import plain_name
+from vocabulary import write_atomically
+
+BLOCK = 1 << 20  # bytes read at a time
+MOST_UNPACKED = 100  # times its size: real archives of text reach 10, bombs thousands
+
+
+@dataclass(frozen=True)
+class Archive:
+    name: str
+    urls: tuple[str, ...]
+    size: int | None  # bytes
+    md5: str | None
+    licence: str
+
+
+def coco_archive(path: str, size: int, md5: str) -> Archive:
+    urls = ("https://s3.amazonaws.com/images.cocodataset.org/", "http://images.cocodataset.org/")
+    photos = path.startswith("zips/")
+    licence = "each photo's own, see the annotations" if photos else "CC BY 4.0, COCO Consortium"
+    return Archive(Path(path).name, tuple(url + path for url in urls), size, md5, licence)
+
+
+def flickr8k_archive(name: str, size: int | None, md5: str) -> Archive:
+    urls = (
+        f"https://github.com/jbrownlee/Datasets/releases/download/Flickr8k/{name}",
+        f"https://github.com/Avaneesh40585/Flickr8k-Dataset/releases/download/v1.0/{name}",
+    )
+    return Archive(name, urls, size, md5, "research and education; the photographers' own")
+
+
+KARPATHY = Archive(
+    "caption_datasets.zip",
+    ("https://cs.stanford.edu/people/karpathy/deepimagesent/caption_datasets.zip",),
+    36745453,
+    "4fa8c08369d22fe16e41dc124bd1adc2",
+    "the captions' own: CC BY 4.0 for COCO",
+)
+COCO_2014 = [
+    coco_archive(
+        "annotations/annotations_trainval2014.zip", 252872794, "0a379cfc70b0e71301e0f377548639bd"
+    ),
+    coco_archive("zips/val2014.zip", 6645013297, "a3d79f5ed8d289b7a7554ce06a5782b3"),
+    coco_archive("zips/train2014.zip", 13510573713, "0da8c0bd3d6becc4dcb32757491aca88"),
+]
+COCO_2017 = [
+    coco_archive(
+        "annotations/annotations_trainval2017.zip", 252907541, "f4bbac642086de4f52a3fdda2de5fa2c"
+    ),
+    coco_archive("zips/val2017.zip", 815585330, "442b8da7639aecaf257c1dceb8ba8c80"),
+    coco_archive("zips/train2017.zip", 19336861798, "cced6f7f71b7629ddf16f17bbcfab6b2"),
+]
+ARCHIVES = {
+    "flickr8k": [
+        flickr8k_archive("Flickr8k_text.zip", None, "bf6c1abcb8e4a833b7f922104de18627"),
+        flickr8k_archive("Flickr8k_Dataset.zip", None, "f18a1e2920de5bd84dae7cf08ec78978"),
+    ],
+    "coco 2014": COCO_2014,
+    "coco 2017": COCO_2017,
+    "coco karpathy": [KARPATHY, *COCO_2014[1:]],
+}
+
+
+def fetch_all(archives: list[Archive], folder: Path, yes: bool) -> None:
+    """Shows what will be fetched, asks unless `yes`, fetches, unpacks into `folder`."""
+    wanted = [archive for archive in archives if not (folder / archive.name).exists()]
+    for archive in wanted:
+        size = f"{archive.size / 1e9:.2f} GB" if archive.size else "size unknown"
+        print(f"{archive.name:30}{size:>14}   {archive.licence}\n    {archive.urls[0]}")
+    if wanted and not yes:
+        try:
+            answer = input("Fetch these, and keep to their licences? [y/N] ")
+        except EOFError:
+            answer = ""
+        if answer.strip().lower() not in ("y", "yes"):
+            raise ValueError("Nothing was fetched. Answer y, or add --yes in a script.")
+    need, free = sum(archive.size or 0 for archive in wanted) * 2, free_bytes(folder)
+    if need > free:
+        raise OSError(f"{folder} has {free / 1e9:.0f} GB free; {need / 1e9:.0f} GB are needed.")
+    for archive in archives:
+        if archive in wanted:
+            fetch(archive.urls, folder / archive.name, archive.size, archive.md5)
+        unpack(folder / archive.name, folder)
+
+
+def free_bytes(folder: Path) -> int:
+    folder.mkdir(parents=True, exist_ok=True)
+    return shutil.disk_usage(folder).free
+
+
+def fetch(
+    urls: tuple[str, ...],
+    target: Path,
+    size: int | None = None,
+    md5: str | None = None,
+    pause: float = 1.0,
+) -> None:
+    """The file at the first of `urls` that gives it whole, into `target`.
+
+    What came so far is in `<target>.part` and is gone on with, in the next run as well. `pause`
+    seconds, doubled each time, pass before a server is asked again. Raises OSError with the reason
+    of every address where none works.
+    """
+    part = target.with_name(target.name + ".part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    reasons = []
+    for url in urls:
+        try:
+            fetch_from(url, part, size, pause)
+            if md5 and (found := md5_of(part)) != md5:
+                part.unlink()
+                raise ValueError(f"its checksum is {found}, not {md5}")
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            reasons.append(f"{url}: {error or type(error).__name__}")
+            if not md5:  # nothing would tell if two servers' halves did not fit
+                part.unlink(missing_ok=True)
+        else:
+            os.replace(part, target)
+            return
+    raise OSError(f"{target.name} could not be fetched. " + "; ".join(reasons))
+
+
+def fetch_from(url: str, part: Path, size: int | None, pause: float, attempts: int = 5) -> None:
+    """Appends to `part` until it is whole; gives up after `attempts` in a row that add nothing."""
+    most, tries = -1, 0
+    while tries < attempts:
+        have = part.stat().st_size if part.exists() else 0
+        tries = 0 if have > most else tries + 1
+        most = max(most, have)
+        if tries:
+            time.sleep(pause * 2**tries)
+        try:
+            if fetch_once(url, part, size):
+                return
+            reason = "the connection was cut"
+        except urllib.error.HTTPError as error:
+            reason = f"the server says {error.code} {error.reason}"
+            if error.code == 416:  # the server has less than what is here: begin again
+                part.unlink(missing_ok=True)
+            elif error.code < 500 and error.code != 429:
+                break
+        except (OSError, http.client.HTTPException) as error:
+            reason = str(error) or type(error).__name__
+    raise OSError(reason)
+
+
+def fetch_once(url: str, part: Path, size: int | None) -> bool:
+    """One request for what is missing; True when `part` is whole.
+
+    Raises ValueError where the server's file has another length than `size`.
+    """
+    have = part.stat().st_size if part.exists() else 0
+    if size and have >= size:
+        if have > size:
+            part.unlink()
+        return have == size
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    with urllib.request.urlopen(request, timeout=60) as response:
+        resumed = response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        have = have if resumed else 0
+        length = response.headers.get("Content-Length")
+        total = have + int(length) if length else size
+        if size and total != size:
+            raise ValueError(f"its file has {total} bytes, not {size}")
+        bar = tqdm(
+            total=total, initial=have, unit="B", unit_scale=True, desc=part.stem, disable=None
+        )
+        with open(part, "ab" if resumed else "wb") as file, bar:
+            while block := response.read(BLOCK):
+                have += len(block)
+                if total and have > total:
+                    raise ValueError(f"it sends more than {total} bytes")
+                file.write(block)
+                bar.update(len(block))
+    return total is None or have == total
+
+
+def md5_of(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "md5").hexdigest()
+
+
+def unpack(archive: Path, folder: Path) -> None:
+    """The files of a zip into `folder`; those that are there with the same size are kept.
+
+    Raises ValueError, before anything is written, for a name that would leave the folder, for one
+    that stands for a link, and for a bomb: an archive that grows more than MOST_UNPACKED times.
+    """
+    try:
+        with zipfile.ZipFile(archive) as zipped:
+            members = [
+                m for m in zipped.infolist() if not m.is_dir() and "__MACOSX" not in m.filename
+            ]
+            total = sum(member.file_size for member in members)
+            if total > MOST_UNPACKED * max(archive.stat().st_size, 1 << 20):
+                raise ValueError(f"{archive} would grow to {total / 1e9:.0f} GB; it is a bomb.")
+            if total > free_bytes(folder):
+                raise OSError(f"{folder} has too little room for the {total / 1e9:.1f} GB in it.")
+            for member in members:
+                for part in member.filename.split("/"):
+                    plain_name(part, archive)
+                if (member.external_attr >> 16) & 0o170000 == 0o120000:
+                    raise ValueError(f"{archive} has a link, {member.filename!r:.80}; not unpacked.")
+            for member in tqdm(members, desc=archive.name, unit="file", disable=None):
+                target = folder / member.filename
+                if target.exists() and target.stat().st_size == member.file_size:
+                    continue
+                with zipped.open(member) as source, write_atomically(target) as file:
+                    shutil.copyfileobj(source, file, BLOCK)
+    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError) as error:
+        raise ValueError(f"{archive} is broken ({error}). Delete it and fetch it again.") from None
