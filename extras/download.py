@@ -28,6 +28,14 @@ from vocabulary import write_atomically
 
 BLOCK = 1 << 20  # bytes read at a time
 MOST_UNPACKED = 100  # times its size: real archives of text reach 10, bombs thousands
+BROKEN_ZIP = (  # what zipfile raises, according to which byte is wrong
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    EOFError,
+    RuntimeError,
+    UnicodeDecodeError,
+)
 
 
 @dataclass(frozen=True)
@@ -213,24 +221,32 @@ def unpack(archive: Path, folder: Path) -> None:
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
-            members = [
-                m for m in zipped.infolist() if not m.is_dir() and "__MACOSX" not in m.filename
-            ]
-            total = sum(member.file_size for member in members)
-            if total > MOST_UNPACKED * max(archive.stat().st_size, 1 << 20):
-                raise ValueError(f"{archive} would grow to {total / 1e9:.0f} GB; it is a bomb.")
-            if total > free_bytes(folder):
-                raise OSError(f"{folder} has too little room for the {total / 1e9:.1f} GB in it.")
-            for member in members:
-                for part in member.filename.split("/"):
-                    plain_name(part, archive)
-                if (member.external_attr >> 16) & 0o170000 == 0o120000:
-                    raise ValueError(f"{archive} has a link, {member.filename!r:.80}; not unpacked.")
+            members = safe_members(zipped, archive)
+            need, free = sum(member.file_size for member in members), free_bytes(folder)
+            if need > free:
+                raise OSError(f"{folder} has too little room for the {need / 1e9:.1f} GB in it.")
             for member in tqdm(members, desc=archive.name, unit="file", disable=None):
                 target = folder / member.filename
                 if target.exists() and target.stat().st_size == member.file_size:
                     continue
                 with zipped.open(member) as source, write_atomically(target) as file:
                     shutil.copyfileobj(source, file, BLOCK)
-    except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError) as error:
+    except BROKEN_ZIP as error:
         raise ValueError(f"{archive} is broken ({error}). Delete it and fetch it again.") from None
+
+
+def safe_members(zipped: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
+    """The files of a zip, or ValueError if one of them may do harm."""
+    members = [m for m in zipped.infolist() if not m.is_dir() and "__MACOSX" not in m.filename]
+    size = archive.stat().st_size
+    total = sum(member.file_size for member in members)
+    if total > MOST_UNPACKED * max(size, BLOCK):
+        raise ValueError(f"{archive} would grow to {total / 1e9:.0f} GB; it is a bomb.")
+    for member in members:
+        for part in member.filename.split("/"):
+            plain_name(part, archive)
+        if (member.external_attr >> 16) & 0o170000 == 0o120000:
+            raise ValueError(f"{archive} has a link, {member.filename!r:.80}; not unpacked.")
+        if not 0 <= member.header_offset < size:
+            raise zipfile.BadZipFile(f"{member.filename!r:.80} is not in it")
+    return members

@@ -1,0 +1,481 @@
+"""Publishers' folders in miniature -> the layout; and a check that finds what was broken."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools.coco import COCO
+
+import prepare
+from data_loader import read_captions
+from extras.check_data import check
+from extras.publishers import split_by_name
+
+SHARED = Path(__file__).parents[1] / "../shared/data"
+
+
+def draw(path: Path, seed: int = 0, size: tuple[int, int] = (48, 32), mode: str = "RGB") -> None:
+    """A photo that is like no other: large random patches."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    patches = np.random.default_rng(seed).integers(0, 255, (4, 6, 3), dtype=np.uint8)
+    Image.fromarray(patches).resize(size, Image.Resampling.NEAREST).convert(mode).save(path)
+
+
+def run(monkeypatch, capsys, *words) -> tuple[int, str, str]:
+    """The command line in this process: exit status, standard output, standard error."""
+    monkeypatch.setattr(sys, "argv", ["prepare.py", *map(str, words)])
+    status = 0
+    try:
+        prepare.main()
+    except SystemExit as stop:
+        status = stop.code
+    out, err = capsys.readouterr()
+    if isinstance(status, str):  # Python prints it and exits with 1
+        status, err = 1, err + status + "\n"
+    return status, out, err
+
+
+@pytest.fixture
+def flickr8k(tmp_path) -> Path:
+    folder = tmp_path / "publisher"
+    lists = {"train": ["c.jpg", "a.jpg", "odd_1.jpg"], "dev": ["b.jpg"]}
+    for split, names in lists.items():
+        text = "".join(f"{name} \r\n" for name in names)
+        folder.mkdir(exist_ok=True)
+        (folder / f"Flickr_8k.{split}Images.txt").write_text(text, encoding="utf-8", newline="")
+    for seed, name in enumerate(["a.jpg", "b.jpg", "c.jpg", "odd_1.jpg", "unlisted.jpg"]):
+        draw(folder / "Flicker8k_Dataset" / name, seed)
+    lines = [
+        f"{name}#{k}\tA {name[0]}  dog\t number {k} .  "
+        for name in ("a.jpg", "b.jpg", "c.jpg", "odd_1.jpg.1", "elsewhere.jpg")
+        for k in range(5)
+    ]
+    (folder / "Flickr8k.token.txt").write_text("\n".join(lines), encoding="utf-8")
+    return folder
+
+
+def test_flickr8k_becomes_the_layout(tmp_path, flickr8k, monkeypatch, capsys):
+    out = tmp_path / "data"
+    status, said, err = run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", out)
+    assert status == 0, err
+    assert said == "train: 3 photos, 15 captions\nval: 1 photos, 5 captions\n"
+    train = json.loads((out / "annotations/captions_train.json").read_text(encoding="utf-8"))
+    assert [image["file_name"] for image in train["images"]] == ["a.jpg", "c.jpg", "odd_1.jpg"]
+    assert [image["id"] for image in train["images"]] == [1, 2, 3]
+    assert {(image["width"], image["height"]) for image in train["images"]} == {(48, 32)}
+    assert train["annotations"][0] == {"id": 1, "image_id": 1, "caption": "A a dog number 0 ."}
+    assert not (out / "images/train/unlisted.jpg").exists()
+    for name in ("a.jpg", "c.jpg"):
+        original = flickr8k / "Flicker8k_Dataset" / name
+        assert (out / "images/train" / name).read_bytes() == original.read_bytes()
+    val = read_captions(out, "val")
+    assert [len(captions) for captions in val.references().values()] == [5]
+    assert COCO(out / "annotations/captions_val.json").getImgIds() == [4]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_preparing_again_gives_the_same_bytes(tmp_path, flickr8k, monkeypatch, capsys):
+    path = tmp_path / "data/annotations/captions_train.json"
+    run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
+    first = path.read_bytes()
+    damaged = tmp_path / "data/images/train/a.jpg"
+    damaged.write_bytes(b"half")
+    run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
+    assert path.read_bytes() == first
+    assert damaged.stat().st_size > 4, "what was damaged is copied again"
+
+
+def test_an_interrupted_run_leaves_no_annotations(tmp_path, flickr8k, monkeypatch, capsys):
+    placed = []
+
+    def stop_at_the_third(source, target, link):
+        placed.append(target)
+        if len(placed) == 3:
+            raise KeyboardInterrupt
+        prepare_place(source, target, link)
+
+    prepare_place = prepare.place
+    monkeypatch.setattr(prepare, "place", stop_at_the_third)
+    words = ("flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
+    status, _, err = run(monkeypatch, capsys, *words)
+    assert status == 1
+    assert "stopped" in err
+    assert not (tmp_path / "data/annotations").exists()
+    monkeypatch.setattr(prepare, "place", prepare_place)
+    assert run(monkeypatch, capsys, *words)[0] == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "link"), reason="needs hard links")
+def test_link_makes_no_second_copy(tmp_path, flickr8k, monkeypatch, capsys):
+    out = tmp_path / "data"
+    run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", out, "--link")
+    assert (out / "images/val/b.jpg").samefile(flickr8k / "Flicker8k_Dataset/b.jpg")
+    words = ("flickr8k", "--from", flickr8k, "--out", out, "--link")
+    assert run(monkeypatch, capsys, *words)[0] == 0, "a second run leaves the links alone"
+
+
+def test_missing_photos_are_refused_or_left_out(tmp_path, flickr8k, monkeypatch, capsys):
+    (flickr8k / "Flicker8k_Dataset/a.jpg").unlink()
+    (flickr8k / "Flicker8k_Dataset/c.jpg").write_bytes(b"")
+    words = ("flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
+    status, _, err = run(monkeypatch, capsys, *words)
+    assert status == 1
+    assert err.startswith("error: 1 of 4 photos are not there")
+    assert "a.jpg" in err
+    status, said, err = run(monkeypatch, capsys, *words, "--partial")
+    assert status == 0
+    assert "train: 1 photos" in said
+    assert "left out 1 photos not there" in err
+    assert "left out 1 photos no photos" in err
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "sentence"),
+    [
+        ("Flickr_8k.trainImages.txt", "../secret.jpg\n", "no plain file name"),
+        ("Flickr_8k.trainImages.txt", "C:\\a.jpg\n", "no plain file name"),
+        ("Flickr_8k.devImages.txt", "a.jpg\n", "a.jpg is there twice: in train and in val"),
+        ("Flickr8k.token.txt", "a.jpg#0\tA dog\nnonsense\n", "line 2: not `photo.jpg#0"),
+        ("Flickr8k.token.txt", "zzz.jpg#0\tA dog\n", "There is no photo with a caption"),
+        ("Flickr8k.token.txt", "", "There is no photo with a caption"),
+    ],
+)
+def test_broken_publishers_files_are_refused(
+    tmp_path, flickr8k, monkeypatch, capsys, file, text, sentence
+):
+    (flickr8k / file).write_text(text, encoding="utf-8")
+    words = ("flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
+    status, _, err = run(monkeypatch, capsys, *words)
+    assert status == 1
+    assert sentence in err
+    assert not (tmp_path / "data/annotations").exists()
+
+
+def test_a_wrong_encoding_or_folder_is_refused(tmp_path, flickr8k, monkeypatch, capsys):
+    words = ("--out", tmp_path / "data")
+    status, _, err = run(monkeypatch, capsys, "flickr8k", "--from", tmp_path, *words)
+    assert status == 1
+    assert "has no Flicker8k_Dataset" in err
+    (flickr8k / "Flickr8k.token.txt").write_bytes("a.jpg#0\tcafé\n".encode("latin-1"))
+    status, _, err = run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, *words)
+    assert status == 1
+    assert "is not UTF-8 text" in err
+    status, _, err = run(monkeypatch, capsys, "flickr8k", *words)
+    assert "Give the publisher's folder by --from" in err
+
+
+def karpathy_file(path: Path, entries: list[dict]) -> Path:
+    for entry in entries:
+        entry.setdefault("sentences", [{"raw": f"A dog {k}."} for k in range(5)])
+    path.write_text(json.dumps({"images": entries}), encoding="utf-8")
+    return path
+
+
+def test_flickr30k_token_csv_and_karpathy(tmp_path, monkeypatch, capsys):
+    folder = tmp_path / "publisher"
+    names = [f"{n}.jpg" for n in range(20)]
+    for seed, name in enumerate(names):
+        draw(folder / "flickr30k-images" / name, seed)
+    rows = [f"{name}| {k}| A dog {k} ." for name in names for k in range(5)]
+    rows[7] = rows[7].replace("| A dog", "   A dog")  # one `|` is forgotten in the real file, too
+    table = "\n".join(["image_name| comment_number| comment", *rows])
+    (folder / "results.csv").write_text(table, encoding="utf-8")
+    words = ("flickr30k", "--from", folder, "--out")
+    status, said, err = run(monkeypatch, capsys, *words, tmp_path / "one")
+    assert status == 0, err
+    assert sum(int(line.split()[1]) for line in said.splitlines()) == 20
+    assert sum(int(line.split()[3]) for line in said.splitlines()) == 100
+    assert "train:" in said
+    assert "val:" in said
+    splits = ["train"] * 18 + ["val", "test"]
+    entries = [{"filename": n, "split": s} for n, s in zip(names, splits, strict=True)]
+    path = karpathy_file(tmp_path / "dataset_flickr30k.json", entries)
+    status, said, _ = run(monkeypatch, capsys, *words, tmp_path / "two", "--karpathy-json", path)
+    assert said.split("\n")[:3] == [
+        "train: 18 photos, 90 captions",
+        "val: 1 photos, 5 captions",
+        "test: 1 photos, 5 captions",
+    ]
+    status, _, err = run(monkeypatch, capsys, *words[:1], "--download", "--out", tmp_path / "three")
+    assert status == 1
+    assert "fill in the form" in err
+
+
+def official_coco(folder: Path, year: str, names: dict[str, list[str]]) -> None:
+    number = 0
+    for split, files in names.items():
+        images, annotations = [], []
+        for name in files:
+            number += 7
+            draw(folder / f"{split}{year}" / name, number)
+            images.append({"id": number, "file_name": name, "width": 48, "height": 32})
+            images[-1] |= {"license": 3, "flickr_url": f"http://example.org/{number}"}
+            annotations += [
+                {"id": 10 * number + k, "image_id": number, "caption": f"A cat {k}\n"}
+                for k in range(5)
+            ]
+        content = {"images": images, "annotations": annotations, "licenses": [{"id": 3}]}
+        for kind in ("captions", "instances"):
+            path = folder / "annotations" / f"{kind}_{split}{year}.json"
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(json.dumps(content), encoding="utf-8")
+
+
+def test_coco_keeps_ids_licences_and_boxes(tmp_path, monkeypatch, capsys):
+    folder, out = tmp_path / "publisher", tmp_path / "data"
+    official_coco(folder, "2017", {"train": ["1.jpg", "2.jpg"], "val": ["3.jpg"]})
+    status, said, err = run(monkeypatch, capsys, "coco", "--from", folder, "--out", out)
+    assert status == 0, err
+    assert said == "train2017: 2 photos, 10 captions\nval2017: 1 photos, 5 captions\n"
+    content = json.loads((out / "annotations/captions_val2017.json").read_text(encoding="utf-8"))
+    assert content["licenses"] == [{"id": 3}]
+    image = content["images"][0]
+    assert (image["id"], image["license"], image["flickr_url"]) == (21, 3, "http://example.org/21")
+    assert content["annotations"][0]["caption"] == "A cat 0"
+    assert len(COCO(out / "annotations/instances_train2017.json").imgs) == 2
+    words = ("coco", "--from", folder, "--out", out, "--split", "2014")
+    status, _, err = run(monkeypatch, capsys, *words)
+    assert status == 1
+    assert "captions_train2014.json" in err
+
+
+@pytest.mark.parametrize("year", ["2014", "2017"])
+def test_karpathy_split_of_coco(tmp_path, monkeypatch, capsys, year):
+    folder, out = tmp_path / "publisher", tmp_path / "data"
+    parts = {"train": [9], "restval": [12], "val": [40], "test": [41]}
+    entries = []
+    for split, numbers in parts.items():
+        for number in numbers:
+            place = "train" if split == "train" else "val"
+            name = f"COCO_{place}2014_{number:012d}.jpg"
+            entries.append({"filename": name, "filepath": f"{place}2014", "split": split})
+            entries[-1]["cocoid"] = number
+            where = f"{place}2014/{name}" if year == "2014" else f"train2017/{number:012d}.jpg"
+            draw(folder / where, number)
+    path = karpathy_file(tmp_path / "dataset_coco.json", entries)
+    words = ("coco", "--from", folder, "--out", out, "--split", "karpathy")
+    status, said, err = run(monkeypatch, capsys, *words, "--karpathy-json", path)
+    assert status == 0, err
+    assert [line.split(",")[0] for line in said.splitlines()] == [
+        "train: 2 photos",
+        "val: 1 photos",
+        "test: 1 photos",
+    ]
+    assert list(read_captions(out, "test").references()) == [41]
+    assert "--karpathy-json" in run(monkeypatch, capsys, *words)[2]
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ({"filename": "../a.jpg", "split": "train"}, "no plain file name"),
+        ({"filename": "a.jpg", "split": "holiday"}, "into a split 'holiday'"),
+        ({"filename": "a.jpg", "split": "train", "sentences": [{"raw": 3}]}, "no right `raw`"),
+        ({"filename": "a.jpg", "split": "train", "sentences": "A dog"}, "no right `sentences`"),
+        ({"filename": "a\ud800.jpg", "split": "train"}, "no plain file name"),
+        ({"split": "train"}, "no right `filename`"),
+        ({"filename": "a.jpg", "split": "train", "cocoid": 10**30}, "not there"),
+    ],
+)
+def test_hostile_karpathy_files_are_refused(tmp_path, monkeypatch, capsys, entry, sentence):
+    path = karpathy_file(tmp_path / "k.json", [entry])
+    words = ("coco", "--from", tmp_path, "--out", tmp_path / "data", "--split", "karpathy")
+    status, _, err = run(monkeypatch, capsys, *words, "--karpathy-json", path)
+    assert status == 1
+    assert sentence in err
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def own(tmp_path: Path, table: str | bytes) -> tuple:
+    path = tmp_path / "captions.csv"
+    path.write_bytes(table if isinstance(table, bytes) else table.encode())
+    return ("folder", "--from", tmp_path / "photos", "--csv", path, "--out", tmp_path / "data")
+
+
+def test_own_folder(tmp_path, monkeypatch, capsys):
+    for seed in range(30):
+        draw(tmp_path / f"photos/beach/{seed}.png", seed)
+    rows = [f'beach/{n}.png,"A dog, number {k}",' for n in range(30) for k in (0, 1)]
+    table = "\ufeffImage,Caption,Split\r\n" + "\r\n".join([*rows, "beach\\3.png,Third,test"])
+    status, said, err = run(monkeypatch, capsys, *own(tmp_path, table))
+    assert status == 0, err
+    assert sum(int(line.split()[1]) for line in said.splitlines()) == 30
+    test = read_captions(tmp_path / "data", "test")
+    assert "A dog, number 1" in test.captions
+    three = next(photo for photo in test.photos if photo.path.name == "beach_3.png")
+    assert test.references()[three.id] == ["A dog, number 0", "A dog, number 1", "Third"]
+    train, val = (read_captions(tmp_path / "data", split) for split in ("train", "val"))
+    assert len(train.photos) > len(val.photos) >= 1
+    assert check(tmp_path / "data").fit
+
+
+def test_split_by_name_is_stable_and_never_empty():
+    names = [f"{n}.jpg" for n in range(1000)]
+    split = split_by_name(names)
+    counts = [list(split.values()).count(part) for part in ("train", "val", "test")]
+    assert 750 < counts[0] < 850
+    assert 70 < counts[1] < 130
+    more = split_by_name([*names, *(f"new{n}.jpg" for n in range(500))])
+    moved = [name for name in names if more[name] != split[name]]
+    assert len(moved) <= 4, "new photos leave the old ones where they are"
+    assert sorted(split_by_name(["a", "b"]).values()) == ["train", "val"]
+    assert len(split_by_name(["a"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "sentence"),
+    [
+        ("", "must begin with a line of names"),
+        ("photo,text\na.jpg,x\n", "must begin with a line of names"),
+        ("image,caption\na.jpg,A dog, and a cat\n", "line 2, has too many columns"),
+        ("image,caption\n../a.jpg,x\n", "no plain file name"),
+        ("image,caption\n/etc/passwd,x\n", "no plain file name"),
+        ("image,caption\nC:\\a.jpg,x\n", "no plain file name"),
+        ("image,caption\n,x\n", "no plain file name"),
+        ("image,caption,split\na.jpg,x,holiday\n", "is in 'holiday'"),
+        ("image,caption,split\na.jpg,x,val\na.jpg,y,train\n", "into two splits"),
+        ("image,caption\na.jpg,\xe9\n".encode("latin-1"), "is not UTF-8 text"),
+        (b'image,caption\na.jpg,"' + b"x" * 200_000 + b'"\n', "field larger than"),
+        ("image,caption\nnot_there.jpg,x\n", "not there"),
+        ("image,caption\na.jpg,\n", "There is no photo with a caption"),
+        ("image,caption\nb/c.jpg,x\nb_c.jpg,x\n", "b_c.jpg is there twice"),
+    ],
+)
+def test_a_table_that_is_wrong_is_refused(tmp_path, monkeypatch, capsys, table, sentence):
+    for name in ("a.jpg", "b/c.jpg", "b_c.jpg"):
+        draw(tmp_path / "photos" / name)
+    status, _, err = run(monkeypatch, capsys, *own(tmp_path, table))
+    assert status == 1
+    assert sentence in err
+    assert err.splitlines()[-1].startswith("error: ")
+    assert not (tmp_path / "data/annotations").exists()
+
+
+# --- the check
+
+
+@pytest.fixture
+def data(tmp_path, flickr8k, monkeypatch, capsys) -> Path:
+    run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
+    return tmp_path / "data"
+
+
+def test_check_of_good_data(data, monkeypatch, capsys):
+    status, said, _ = run(monkeypatch, capsys, "check", data)
+    assert status == 0
+    assert said.splitlines() == [
+        "train: 3 photos, 15 captions",
+        "val: 1 photos, 5 captions",
+        "fit to train on",
+    ]
+
+
+def reencoded(source: Path, target: Path) -> None:
+    photo = Image.open(source)
+    photo.resize((photo.width * 2, photo.height * 2)).save(target, quality=60)
+
+
+BREAKS = {
+    "missing": lambda train, val: (train / "a.jpg").unlink(),
+    "empty": lambda train, val: (train / "a.jpg").write_bytes(b""),
+    "broken": lambda train, val: (train / "a.jpg").write_bytes(
+        (train / "a.jpg").read_bytes()[:-40]
+    ),
+    "leaked": lambda train, val: reencoded(train / "a.jpg", val / "b.jpg"),
+}
+
+
+@pytest.mark.parametrize("kind", BREAKS)
+def test_check_finds_broken_photos(data, monkeypatch, capsys, tmp_path, kind):
+    BREAKS[kind](data / "images/train", data / "images/val")
+    path = tmp_path / "report.json"
+    status, said, _ = run(monkeypatch, capsys, "check", data, "--json", path)
+    assert status == 1
+    assert "NOT fit to train on" in said
+    report = json.loads(path.read_text(encoding="utf-8"))
+    assert list(report["found"]) == [kind]
+    assert "a.jpg" in report["found"][kind][0]
+    assert not report["fit"]
+
+
+def change(data: Path, **fields) -> None:
+    path = data / "annotations/captions_train.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["annotations"][0] |= fields
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("empty caption", {"caption": " . "}),
+        ("long caption", {"caption": "very " * 70 + "long"}),
+        ("control characters", {"caption": "a dog\x07 runs"}),
+        ("wrong encoding", {"caption": "a caf\u00c3\u00a9"}),
+        ("wrong encoding", {"caption": "a caf\ufffd"}),
+        ("unknown photo", {"image_id": 999}),
+        ("bad annotations", {"caption": None}),
+    ],
+)
+def test_check_finds_odd_captions(data, monkeypatch, capsys, kind, fields):
+    change(data, **fields)
+    status, said, _ = run(monkeypatch, capsys, "check", data)
+    assert status == 1
+    assert f"problem: 1 {check.__globals__['PROBLEMS'][kind]}" in said
+    assert list(check(data).found) == [kind]
+
+
+def test_check_notes_what_is_good_to_know(data):
+    train = data / "images/train"
+    draw(train / "a.jpg", 10, mode="L")
+    draw(train / "c.jpg", 11, mode="CMYK")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = Image.open(train / "odd_1.jpg")
+    photo.load()
+    photo.save(train / "odd_1.jpg", exif=exif)
+    (train / "more.jpg").write_bytes((train / "a.jpg").read_bytes())
+    report = check(data)
+    assert report.fit
+    assert report.found == {
+        "unlisted": ["train/more.jpg"],
+        "grayscale": ["train/a.jpg"],
+        "CMYK": ["train/c.jpg"],
+        "rotated": ["train/odd_1.jpg"],
+    }
+    path = data / "annotations/captions_train.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["images"].append({"id": 50, "file_name": "more.jpg"})
+    path.write_text(json.dumps(content), encoding="utf-8")
+    found = check(data).found
+    assert found["uncaptioned"] == ["train/more.jpg"]
+    assert found["duplicate"] == ["train/a.jpg = more.jpg"]
+
+
+def test_check_refuses_names_that_leave_the_folder(data):
+    path = data / "annotations/captions_val.json"
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace('"b.jpg"', '"../train/a.jpg"'), encoding="utf-8")
+    report = check(data)
+    assert "../train/a.jpg" in report.found["bad annotations"][0]
+    path.write_text("{", encoding="utf-8")
+    assert "is not JSON" in check(data).found["bad annotations"][0]
+
+
+def test_check_of_no_data(tmp_path, monkeypatch, capsys):
+    status, _, err = run(monkeypatch, capsys, "check", tmp_path)
+    assert status == 1
+    assert "has no annotations/captions_<split>.json" in err
+
+
+@pytest.mark.skipif(not (SHARED / "coco").exists(), reason="needs real COCO photographs")
+def test_check_of_real_photographs_finds_nothing():
+    report = check(SHARED / "coco")
+    assert report.splits["val2017"] == {"photos": 79, "captions": 395}
+    assert report.fit
+    assert not report.found
