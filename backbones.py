@@ -108,6 +108,12 @@ def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict,
     return cut_classifier(classifier, name), dict(IMAGENET_TRANSFORM), False
 
 
+def as_grid(maps: Tensor, grid: bool) -> Tensor:
+    """maps (B, D, h, w) -> all P = h * w places (B, P, D), or their average (B, 1, D)"""
+    places = maps.flatten(2).transpose(1, 2).float()
+    return places if grid else places.mean(dim=1, keepdim=True)
+
+
 class Backbone(nn.Module):
     """The frozen part of the encoder: images (B, 3, H, W) -> grid (B, P, D).
 
@@ -149,9 +155,7 @@ class Backbone(nn.Module):
         return self.all_places if self.grid else 1
 
     def forward(self, images: Tensor) -> Tensor:
-        maps = self.network(images)  # (B, D, height, width)
-        grid = maps.flatten(2).transpose(1, 2)  # (B, P, D)
-        return grid if self.grid else grid.mean(dim=1, keepdim=True)
+        return as_grid(self.network(images), self.grid)
 
     def fingerprint(self) -> str:
         """16 hex digits that change when any number in the network does."""

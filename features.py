@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from backbones import as_grid
 from data_loader import CaptionSet, Photo
 from model import EncoderCNN
 from photos import PhotoTransform, read_photo
@@ -193,8 +194,7 @@ def fill(
             views * (step - len(rows)), 3, plain.crop, plain.crop, dtype=torch.uint8
         )
         images = plain.normalize(torch.cat([*pixels, blank]).to(device))  # always the same shape
-        places = network(images).flatten(2).transpose(1, 2).float()  # (step * views, P, D)
-        result = (places if job["grid"] else places.mean(dim=1)).half().cpu().numpy()
+        result = as_grid(network(images), job["grid"]).half().cpu().numpy()
         array[first : rows.stop] = result.reshape(step, *array.shape[1:])[: len(rows)]
         now = time.monotonic()
         if now - saved > SAVE_EVERY or rows.stop == len(photos):
