@@ -1,0 +1,237 @@
+"""Five annotators describe a drawn scene, each with habits of their own.
+
+    captions(record, rng)   five captions of 6-18 words; the record is one of `scenes_*.json`
+    PHRASES                 the ways to say how two things lie to each other
+
+Everything a caption says is true of the picture, so `marks.mark` may hold other captions to that.
+"""
+
+import random
+
+from toy.kinds import KINDS, plural
+
+NUMBERS = {1: ["a"], 2: ["two", "two", "a pair of", "a couple of"], 3: ["three"], 4: ["four"]}
+PLACES = {
+    "street": ["on the street", "on a quiet street", "on a road in town", "along the street",
+               "on a street with houses", "by the side of the road"],
+    "night city": ["in the city at night", "downtown at night", "in a city after dark",
+                   "in the big city on a starry night", "at night"],
+    "beach": ["on the beach", "on a sandy beach", "by the sea", "at the seaside", "at the beach",
+              "on the sand by the ocean"],
+    "park": ["in the park", "in a leafy park", "at the park", "on the grass in a park",
+             "in a park with trees"],
+    "snow": ["in the snow", "on a snowy day", "in a snowy landscape", "on a cold winter day",
+             "in deep snow"],
+    "lake": ["by the lake", "at the lake", "near a mountain lake", "by a calm lake",
+             "at the edge of a lake"],
+    "farm": ["on a farm", "in a field near a barn", "on the grass by a barn", "at the farm",
+             "in a meadow", "out in the countryside"],
+    "living room": ["in the living room", "in a living room", "in a cozy room", "inside a house",
+                    "in a room with pictures on the wall", "indoors"],
+}  # fmt: skip
+PHRASES = {
+    "holding": ["holding", "carrying"],
+    "riding": ["riding", "on"],
+    "flying": ["flying"],
+    "on": ["on", "on top of"],
+    "under": ["under", "beneath", "below"],
+    "in front of": ["in front of"],
+    "behind": ["behind"],
+    "next to": ["next to", "beside", "near", "close to"],
+    "left of": ["to the left of", "on the left of"],
+    "right of": ["to the right of", "on the right of"],
+    "above": ["above", "over", "high above"],
+}
+# how much rather an annotator says one relation than another
+WEIGHTS = {
+    "holding": 12, "riding": 12, "flying": 12, "on": 12, "under": 5, "in front of": 6, "behind": 3,
+    "next to": 4, "left of": 1, "right of": 1, "above": 3,
+}  # fmt: skip
+ACTIONS = ("holding", "riding", "flying")  # relations that are verbs themselves
+POSTURES = {
+    "man": ["standing", "waiting"], "woman": ["standing", "waiting"],
+    "dog": ["standing", "waiting"],
+    "cat": ["sitting", "resting"], "horse": ["standing"], "sheep": ["standing", "resting"],
+    "bird": ["standing", "resting"], "car": ["parked"], "bus": ["parked", "stopped"],
+    "bicycle": ["parked"], "boat": ["floating", "sailing"], "umbrella": ["", "open"],
+    "kite": ["flying"], "ball": ["lying", "resting"], "bench": [""], "chair": [""], "couch": [""],
+    "teddy bear": ["sitting"], "potted plant": [""], "balloon": ["floating"],
+}  # fmt: skip
+ALOFT = {"bird": ["flying"], "balloon": ["floating"], "kite": ["flying", "floating"]}
+LIVING = ("person", "animal")
+
+Group = list[dict]  # things that are named together
+
+
+class Speaker:
+    """One annotator in front of one picture."""
+
+    def __init__(self, record: dict, rng: random.Random, colourful: float, synonyms: float):
+        self.rng, self.colourful, self.synonyms = rng, colourful, synonyms
+        self.setting = record["setting"]
+        self.groups: list[Group] = []  # the one with the largest thing first
+        for thing in sorted(record["things"], key=lambda thing: (-thing["area"], thing["id"])):
+            alike = (g for g in self.groups if g[0]["kind"] == thing["kind"])
+            alike = next((g for g in alike if g[0]["pose"] == thing["pose"]), None)
+            if alike is None:
+                self.groups.append([thing])
+            else:
+                alike.append(thing)
+        self.relations = [
+            (a, relation["relation"], b)
+            for relation in record["relations"]
+            for a in self.groups
+            for b in self.groups
+            if self.holds(a, relation, b)
+        ]
+
+    @staticmethod
+    def holds(a: Group, relation: dict, b: Group) -> bool:
+        """Whether a relation of two things may be said of their groups: of several, if vague."""
+        ends = relation["subject"] == a[0]["id"] and relation["object"] == b[0]["id"]
+        alone = len(a) == len(b) == 1
+        return ends and a is not b and (alone or relation["relation"] == "next to")
+
+    def place(self) -> str:
+        return self.rng.choice(PLACES[self.setting])
+
+    def noun(self, kind: str, count: int) -> str:
+        words = KINDS[kind].words
+        word = self.rng.choice(words) if self.rng.random() < self.synonyms else words[0]
+        return word if count == 1 else plural(word)
+
+    def name(self, group: Group) -> str:
+        """A noun phrase: "a red car", "two men in blue shirts", "a red kite and a green kite"."""
+        kind, count, rng = group[0]["kind"], len(group), self.rng
+        colours = {thing["colour"] for thing in group}
+        if count == 2 == len(colours) and rng.random() < 0.7:
+            return f"{self.name(group[:1])} and {self.name(group[1:])}"
+        number, noun = rng.choice(NUMBERS[count]), self.noun(kind, count)
+        if len(colours) > 1 or rng.random() > self.colourful:
+            return an(f"{number} {noun}")
+        colour = group[0]["colour"]
+        if kind == "potted plant":
+            pot = an(f"a {colour} pot") if count == 1 else f"{colour} pots"
+            return f"{number} {'plant' if count == 1 else 'plants'} in {pot}"
+        if KINDS[kind].category != "person":
+            return an(f"{number} {colour} {noun}")
+        garment = "coat" if self.setting == "snow" else "dress" if kind == "woman" else "shirt"
+        if garment == "shirt" and rng.random() < 0.3:
+            garment = "jacket"
+        worn = f"a {colour} {garment}" if count == 1 else f"{colour} {plural(garment)}"
+        return an(f"{number} {noun} {rng.choice(['in', 'in', 'wearing'])} {worn}")
+
+    def posture(self, group: Group) -> str:
+        """What the things are doing: "standing", "parked" ..."""
+        kind, pose = group[0]["kind"], group[0]["pose"]
+        if pose == "sit":
+            return "sitting"
+        return self.rng.choice(POSTURES[kind] if pose != "fly" else ALOFT[kind])
+
+    def pair(self) -> tuple[Group, str, Group] | None:
+        """Two groups and how they lie to each other, the largest thing among them."""
+        found = [r for r in self.relations if self.groups[0] in (r[0], r[2])]
+        vague = all(relation in ("left of", "right of") for _, relation, _ in found)
+        if vague and (not found or self.rng.random() < 0.4):
+            return None
+        weights = [
+            WEIGHTS[relation] * (3 if KINDS[a[0]["kind"]].supercategory in LIVING else 1)
+            for a, relation, _ in found
+        ]
+        return self.rng.choices(found, weights)[0]
+
+    def related(self, pair: tuple[Group, str, Group], posture: bool, be: bool = False) -> str:
+        """ "a cat is sitting on a couch": `posture` and the verb `be` as wanted."""
+        a, relation, b = pair
+        subject, verb = self.name(a), []
+        if be:
+            verb.append("are" if len(a) > 1 else "is")
+        if posture and relation not in ACTIONS:
+            verb.append(self.posture(a))
+        return " ".join([subject, *verb, self.rng.choice(PHRASES[relation]), self.name(b)])
+
+    def names(self, most: int, beside: tuple = ()) -> list[str]:
+        """The names of up to `most` groups, without those in `beside`."""
+        return [self.name(g) for g in self.groups if not any(g is b for b in beside)][:most]
+
+    def maybe(self, chance: float, text: str) -> str:
+        return text if self.rng.random() < chance else ""
+
+
+def an(phrase: str) -> str:
+    """`a orange cat` -> `an orange cat`."""
+    return phrase.replace("a orange", "an orange").replace("a umbrella", "an umbrella")
+
+
+def listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
+
+
+def there_are(names: list[str]) -> str:
+    many = names[0].startswith(("two", "three", "four", "a pair", "a couple"))
+    return f"there {'are' if many else 'is'} {listed(names)}"
+
+
+def brief(s: Speaker) -> str:
+    """No full sentence: "A man holding a red umbrella on the street"."""
+    if not (pair := s.pair()):
+        names = s.names(3)
+        return f"{listed(names)} {s.posture(s.groups[0]) if len(names) == 1 else ''} {s.place()}"
+    more = s.names(1, pair)
+    tail = f"and {more[0]}" if more and s.rng.random() < 0.6 else s.maybe(0.6, s.place())
+    return f"{s.related(pair, posture=s.rng.random() < 0.3)} {tail}"
+
+
+def there_is(s: Speaker) -> str:
+    """ "There is a cat on a couch in the living room"."""
+    if pair := s.pair():
+        said = there_are([s.related(pair, posture=s.rng.random() < 0.4)])
+        return f"{said} {s.maybe(0.7, s.place())}"
+    return f"{there_are(s.names(3))} {s.place()}"
+
+
+def sentence(s: Speaker) -> str:
+    """ "A cat is sitting on a couch in the living room"."""
+    if pair := s.pair():
+        return f"{s.related(pair, posture=True, be=True)} {s.maybe(0.5, s.place())}"
+    names, first = s.names(3), s.groups[0]
+    if len(names) > 1:
+        return f"{listed(names)} are together {s.place()}"
+    return f"{names[0]} {'are' if len(first) > 1 else 'is'} {s.posture(first)} {s.place()}"
+
+
+def place_first(s: Speaker) -> str:
+    """ "In the living room, a cat is on a couch"."""
+    if pair := s.pair():
+        return f"{s.place()}, {s.related(pair, posture=s.rng.random() < 0.5, be=True)}"
+    return f"{s.place()}, {there_are(s.names(3))}"
+
+
+def inventory(s: Speaker) -> str:
+    """ "A picture of a couch, a cat and two balloons in the living room"."""
+    starts = ["a picture of", "a drawing of", "a scene with", "this picture shows", "we can see"]
+    start = s.rng.choice(starts)
+    pair = s.pair() if s.rng.random() < 0.35 else None
+    if not pair:
+        return f"{start} {listed(s.names(4))} {s.maybe(0.8, s.place())}"
+    more = s.names(1, pair)
+    return f"{start} {s.related(pair, posture=False)}" + (f", and {more[0]}" if more else "")
+
+
+# how each annotator speaks, how often a colour is given, how often a synonym is used
+ANNOTATORS = [
+    (brief, 0.9, 0.15), (there_is, 0.95, 0.3), (sentence, 0.85, 0.5), (place_first, 0.9, 0.3),
+    (inventory, 0.95, 0.2),
+]  # fmt: skip
+
+
+def captions(record: dict, rng: random.Random) -> list[str]:
+    """Five captions, one per annotator, each of 6-18 words."""
+    said = []
+    for habit, colourful, synonyms in ANNOTATORS:
+        words = 0
+        while not 6 <= words <= 18:
+            caption = " ".join(habit(Speaker(record, rng, colourful, synonyms)).split())
+            words = len(caption.split())
+        said.append(caption[0].upper() + caption[1:] + ".")
+    return said
