@@ -20,7 +20,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
 MAX_PIXELS = 100_000_000  # larger ones are refused before they are decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF", "MPO")  # none that runs a program to open
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs a program to open
 Image.MAX_IMAGE_PIXELS = None  # `read_photo` has its own limit, and answers in a sentence
 
 
@@ -47,7 +47,7 @@ def read_photo(path: str | os.PathLike, at_least: int | None = None) -> Image.Im
         raise FileNotFoundError(f"{path} is missing.") from None
     except UnidentifiedImageError:
         empty = path.is_file() and path.stat().st_size == 0
-        cause = "is empty (0 bytes)" if empty else f"is no photo ({', '.join(FORMATS[:5])} are)"
+        cause = "is empty (0 bytes)" if empty else f"is no photo ({', '.join(FORMATS)} are)"
         raise ValueError(f"{path} {cause}.") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not a photo.") from None
@@ -82,6 +82,13 @@ class PhotoTransform:
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     flip: float = 0.5
     train: bool = False
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.crop <= self.resize <= 4096:
+            raise ValueError(
+                f"crop {self.crop} must be 1 or more and at most resize {self.resize}, and that "
+                "at most 4096 pixels."
+            )
 
     def __call__(self, photo: Image.Image, seed: object = None) -> Tensor:
         return self.normalize(self.cut(photo, seed))

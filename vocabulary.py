@@ -59,7 +59,7 @@ def read_json(path: str | os.PathLike, wanted: type = dict) -> dict | list:
         value = json.loads(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing. Check the path.") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # no JSON, no UTF-8, a number without end
         raise ValueError(f"{path} is not JSON ({error}). Fetch or write it again.") from None
     if not isinstance(value, wanted):
         raise ValueError(f"{path} holds a JSON {type(value).__name__}, not a {wanted.__name__}.")
@@ -103,7 +103,8 @@ class Vocabulary:
     start, end, unk, pad = range(4)  # <start> 0, <end> 1, <unk> 2, <pad> 3
 
     def __init__(self, words: list[str], tokenizer: Callable[[str], list[str]] = tokenize):
-        if len(words) < 4 or not all(isinstance(word, str) for word in words):
+        is_list = isinstance(words, list) and all(isinstance(word, str) for word in words)
+        if not is_list or len(words) < 4:
             raise ValueError("A vocabulary is a list of words, the four special ones first.")
         self.words, self.tokenizer = list(words), tokenizer
         self.ids = {word: number for number, word in enumerate(self.words)}

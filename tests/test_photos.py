@@ -1,0 +1,207 @@
+"""Photos of every kind: read as they look, or refused in one sentence that names file and cause."""
+
+import io
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import photos
+from photos import PhotoTransform, read_photo, transform_test, transform_train
+
+RED, BLUE = (220, 30, 30), (30, 30, 220)
+
+
+def picture(size=(64, 48), mode="RGB") -> Image.Image:
+    """The left half red, the right half blue."""
+    photo = Image.new("RGB", size, RED)
+    photo.paste(BLUE, (size[0] // 2, 0, *size))
+    return photo.convert(mode)
+
+
+def noise(size=(64, 64), seed=0) -> Image.Image:
+    pixels = np.random.default_rng(seed).integers(0, 256, (*size[::-1], 3), dtype=np.uint8)
+    return Image.fromarray(pixels)
+
+
+def colour_at(photo: Image.Image, x: int, y: int) -> np.ndarray:
+    return np.asarray(photo)[y, x].astype(int)
+
+
+def close(colour, wanted, within=12) -> bool:
+    return np.abs(np.asarray(colour) - np.asarray(wanted)).max() <= within
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        ("photo.jpg", "RGB"),
+        ("photo.png", "RGB"),
+        ("photo.webp", "RGB"),
+        ("photo.bmp", "RGB"),
+        ("photo.tif", "RGB"),
+        ("photo.png", "P"),
+        ("photo.gif", "P"),
+        ("photo.png", "RGBA"),
+        ("photo.jpg", "CMYK"),
+        ("photo.tif", "CMYK"),
+        ("jpeg as.png", "RGB"),
+    ],
+)
+def test_every_kind_of_photo_looks_as_it_is(tmp_path, name, mode):
+    path = tmp_path / name
+    options = {"format": "JPEG"} if "as" in name else {}
+    picture(mode=mode).save(path, **options)
+    photo = read_photo(path)
+    assert photo.mode == "RGB"
+    assert photo.size == (64, 48)
+    assert close(colour_at(photo, 10, 20), RED, within=30)
+    assert close(colour_at(photo, 54, 20), BLUE, within=30)
+
+
+def test_gray_of_8_and_of_16_bits_is_the_same_gray(tmp_path):
+    ramp = np.tile(np.arange(0, 256, 4, dtype=np.uint8), (48, 1))
+    Image.fromarray(ramp).save(tmp_path / "8.png")
+    Image.fromarray(ramp.astype(np.uint16) * 257).save(tmp_path / "16.png")
+    Image.fromarray(ramp.astype(np.float32) / 252).save(tmp_path / "float.tif")
+    eight, sixteen = (np.asarray(read_photo(tmp_path / f"{bits}.png")) for bits in (8, 16))
+    assert (eight == ramp[..., None]).all()
+    assert np.abs(eight.astype(int) - sixteen).max() <= 1
+    assert np.ptp(np.asarray(read_photo(tmp_path / "float.tif"))) == 255
+
+
+def test_what_is_transparent_is_white(tmp_path):
+    photo = picture(mode="RGBA")
+    photo.paste((0, 0, 0, 0), (0, 0, 32, 48))
+    photo.save(tmp_path / "photo.png")
+    seen = read_photo(tmp_path / "photo.png")
+    assert close(colour_at(seen, 10, 20), (255, 255, 255))
+    assert close(colour_at(seen, 54, 20), BLUE)
+
+
+@pytest.mark.parametrize(
+    ("orientation", "size", "red_at"),
+    [(1, (64, 48), (5, 24)), (3, (64, 48), (58, 24)), (6, (48, 64), (24, 5)),
+     (8, (48, 64), (24, 58)), (2, (64, 48), (58, 24))],
+)  # fmt: skip
+def test_exif_rotation_is_honoured(tmp_path, orientation, size, red_at):
+    photo = picture()
+    exif = photo.getexif()
+    exif[0x0112] = orientation
+    photo.save(tmp_path / "photo.jpg", exif=exif)
+    upright = read_photo(tmp_path / "photo.jpg")
+    assert upright.size == size
+    assert close(colour_at(upright, *red_at), RED, within=30)
+
+
+def test_one_pixel_is_a_photo(tmp_path):
+    Image.new("RGB", (1, 1), RED).save(tmp_path / "tiny.png")
+    image = transform_test(read_photo(tmp_path / "tiny.png", at_least=224))
+    assert image.shape == (3, 224, 224)
+    assert torch.allclose(image, image[:, :1, :1].expand_as(image))
+
+
+def test_8000_x_8000_pixels_are_read_at_reduced_scale(tmp_path):
+    Image.new("RGB", (8000, 8000), RED).save(tmp_path / "huge.jpg")
+    photo = read_photo(tmp_path / "huge.jpg", at_least=224)
+    assert photo.size == (1000, 1000)  # JPEG's 1/8
+    assert close(colour_at(photo, 500, 500), RED)
+
+
+def test_more_pixels_than_the_limit_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
+    picture((200, 100)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(photos, "MAX_PIXELS", 19_999)
+    with pytest.raises(ValueError, match=r"bomb\.png has 200 x 100 pixels"):
+        read_photo(tmp_path / "bomb.png")
+
+
+def refused(path, cause: str) -> None:
+    with pytest.raises((ValueError, FileNotFoundError), match=cause) as error:
+        read_photo(path)
+    assert str(path) in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_what_is_no_photo_is_refused_in_one_sentence(tmp_path):
+    refused(tmp_path / "none.jpg", "is missing")
+    (tmp_path / "empty.jpg").write_bytes(b"")
+    refused(tmp_path / "empty.jpg", "is empty")
+    (tmp_path / "text.jpg").write_text("a photo of a dog", encoding="utf-8")
+    refused(tmp_path / "text.jpg", "is no photo")
+    (tmp_path / "folder.jpg").mkdir()
+    refused(tmp_path / "folder.jpg", "is a folder")
+    (tmp_path / "evil.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
+    refused(tmp_path / "evil.jpg", "is no photo")  # PostScript is a program
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
+def test_a_truncated_photo_is_never_half_grey(tmp_path, form, share):
+    whole = io.BytesIO()
+    noise().save(whole, format=form)
+    (tmp_path / "cut").write_bytes(whole.getvalue()[: int(share * whole.tell())])
+    refused(tmp_path / "cut", "is broken|is no photo")
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
+def test_flipped_bytes_give_a_photo_or_one_sentence(tmp_path, form):
+    whole, chance = io.BytesIO(), random.Random(form)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    noise((24, 24)).save(whole, format=form, exif=exif)
+    path = tmp_path / "mutant"
+    for _ in range(60):
+        mutant = bytearray(whole.getvalue())
+        for _ in range(chance.randint(1, 8)):
+            mutant[chance.randrange(min(len(mutant), 700))] = chance.randrange(256)
+        path.write_bytes(mutant)
+        try:
+            assert read_photo(path, at_least=8).mode == "RGB"
+        except ValueError as error:
+            assert str(path) in str(error)
+            assert "\n" not in str(error)
+
+
+def test_the_test_transform_shows_the_whole_photo_always_alike():
+    photo = noise((90, 60))
+    image = transform_test(photo)
+    assert image.shape == (3, 224, 224)
+    assert image.dtype == torch.float32
+    assert torch.equal(image, transform_test(photo))
+    assert torch.equal(image, transform_test(photo, seed=7))
+    corners = transform_test(picture((90, 60)))[:, [0, -1]][:, :, [0, -1]]
+    assert corners[0, 0, 0] > corners[0, 0, 1]  # red on the left, blue on the right:
+    assert corners[2, 1, 0] < corners[2, 1, 1]  # nothing cut off, nothing mirrored
+
+
+def test_values_are_normalised_as_imagenet_was():
+    gray = transform_test(Image.new("RGB", (30, 30), (128, 64, 255)))[:, 9, 9]
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    torch.testing.assert_close(gray, (torch.tensor([128, 64, 255]) / 255 - mean) / std)
+
+
+def test_the_training_transform_varies_and_a_seed_repeats_it():
+    photo = noise((300, 300))
+    again = [transform_train(photo, seed=(3, "name")) for _ in range(2)]
+    assert torch.equal(*again)
+    assert len({transform_train(photo, seed=s).sum().item() for s in range(8)}) > 4
+    assert len({transform_train(photo).sum().item() for _ in range(8)}) > 1
+
+
+def test_a_training_crop_is_a_window_of_the_photo_mirrored_half_the_time():
+    ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
+    ramp = Image.fromarray(ramp)  # the pixel's value is its column
+    vary = PhotoTransform(resize=64, crop=48, train=True)
+    cuts = [vary.cut(ramp, seed)[0, 0].int() for seed in range(200)]
+    mirrored = sum(bool(cut[0] > cut[-1]) for cut in cuts)
+    assert 70 < mirrored < 130
+    assert {int(cut.min()) for cut in cuts} == set(range(17))
+    assert all(int(cut.max() - cut.min()) == 47 for cut in cuts)
+
+
+@pytest.mark.parametrize("wrong", [{"crop": 0}, {"crop": 300}, {"resize": 10**6, "crop": 10**6}])
+def test_an_impossible_transform_is_refused(wrong):
+    with pytest.raises(ValueError, match="crop"):
+        PhotoTransform(**wrong)

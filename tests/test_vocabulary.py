@@ -1,0 +1,166 @@
+"""Words <-> ids, the JSON file, and the two helpers that every module starts from."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import settings as examples
+from hypothesis import strategies as st
+
+from vocabulary import Vocabulary, cli_errors, read_json, tokenize, write_atomically
+
+# Words as captions have them: plain, hyphened, numbers, possessives, contractions, punctuation.
+letters = st.text("abcdeglnorstuw", min_size=1, max_size=8)
+ending = st.sampled_from(["", "", "", "s", "'s", "'re", "'ve", "'ll", "n't", "-red", "-42"])
+word = st.tuples(letters, ending).map("".join) | st.integers(0, 999).map(str)
+mark = st.sampled_from(["", "", "", ",", "!", "?", ";", " -", " ..."])
+caption_text = st.lists(st.tuples(word, mark), max_size=12).map(
+    lambda pairs: " ".join(w.capitalize() + m for w, m in pairs)
+)
+words_only = st.lists(st.sampled_from(["a", "dog", "cat", "runs", "sits", "zebra"]), max_size=8)
+
+
+@examples(deadline=None, max_examples=100, derandomize=True)
+@given(st.lists(caption_text, min_size=1, max_size=4))
+def test_what_is_known_comes_back(captions):
+    tokens = [tokenize(caption) for caption in captions]
+    vocab = Vocabulary.build(tokens, vocab_threshold=1)
+    for caption, words in zip(captions, tokens, strict=True):
+        ids = vocab.encode(caption)
+        assert vocab.unk not in ids
+        assert [vocab.words[i] for i in ids] == ["<start>", *words, "<end>"]
+        assert tokenize(vocab.decode(ids)) == words
+
+
+@examples(deadline=None, max_examples=100, derandomize=True)
+@given(st.text(max_size=60))
+def test_any_text_becomes_clean_tokens(text):
+    for token in tokenize(text):
+        assert token == token.lower()
+        assert any(c.isalnum() for c in token)
+        assert " " not in token
+
+
+@examples(deadline=None, max_examples=100, derandomize=True)
+@given(st.lists(words_only, max_size=30), st.integers(1, 5), st.none() | st.integers(0, 4))
+def test_build_keeps_the_frequent_words(captions, threshold, max_size):
+    vocab = Vocabulary.build(captions, threshold, max_size)
+    flat = [w for caption in captions for w in caption]
+    ranked = sorted(set(flat), key=lambda w: (-flat.count(w), w))
+    expected = [w for w in ranked if flat.count(w) >= threshold][:max_size]
+    assert vocab.words == ["<start>", "<end>", "<unk>", "<pad>", *expected]
+    assert [vocab(w) for w in vocab.words] == list(range(len(vocab)))
+    assert all(vocab(w) == vocab.unk for w in set(flat) - set(expected))
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("A dog's ball.", ["a", "dog", "'s", "ball"]),
+        ("It DOESN'T move!", ["it", "does", "n't", "move"]),
+        ("two-story house, 3 cars", ["two-story", "house", "3", "cars"]),
+        ("... -- !", []),
+        ("", []),
+    ],
+)
+def test_tokens_are_the_penn_treebanks(text, tokens):
+    assert tokenize(text) == tokens
+
+
+def test_special_words_may_have_other_names_but_keep_their_ids():
+    vocab = Vocabulary.build([["a", "<s>"]], 1, start_word="<s>", end_word="</s>", unk_word="?")
+    assert vocab.words == ["<s>", "</s>", "?", "<pad>", "a"]
+    assert vocab.encode("a zebra") == [0, 4, 2, 1]
+
+
+def test_decode_stops_at_end_and_says_neither_start_nor_padding():
+    vocab = Vocabulary.build([["a", "dog", "'s", "ball"]], 1)
+    ids = [0, vocab("a"), vocab("dog"), vocab("'s"), vocab("ball"), 1, vocab("a"), 3, 3]
+    assert vocab.decode(ids) == "a dog's ball"
+    assert vocab.decode([3, vocab("a"), 2]) == "a <unk>"
+    assert vocab.decode([]) == ""
+
+
+def test_a_tokenizer_of_ones_own():
+    vocab = Vocabulary.build([list("abba")], 1, tokenizer=list)
+    assert vocab.decode(vocab.encode("ab")) == "a b"
+
+
+def test_saved_is_loaded_and_is_plain_json(tmp_path):
+    vocab = Vocabulary.build([["café", "naïve", "犬", "a"]], 1)
+    vocab.save(tmp_path / "new folder" / "vocab.json")
+    assert Vocabulary.load(tmp_path / "new folder" / "vocab.json").words == vocab.words
+    content = json.loads((tmp_path / "new folder" / "vocab.json").read_text(encoding="utf-8"))
+    assert content["words"] == vocab.words
+
+
+BROKEN = {
+    "empty": "",
+    "no JSON": "{words",
+    "half": '{"words": ["<start>", "<e',
+    "a list": "[1, 2]",
+    "without words": "{}",
+    "null": '{"words": null}',
+    "a text": '{"words": "abcdefg"}',
+    "a dictionary": '{"words": {"a": 1, "b": 2, "c": 3, "d": 4, "e": 5}}',
+    "numbers": '{"words": [1, 2, 3, 4, 5]}',
+    "too few": '{"words": ["a"]}',
+    "twice": '{"words": ["<start>", "<end>", "<unk>", "<pad>", "a", "a"]}',
+    "endless number": "1" * 5000,
+    "deep": "[" * 100_000,
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+def test_a_broken_vocabulary_is_refused_in_one_sentence_that_names_it(tmp_path, text):
+    path = tmp_path / "vocab.json"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(ValueError, match=r"vocab\.json is no vocabulary .*Build it again") as error:
+        Vocabulary.load(path)
+    assert "\n" not in str(error.value)
+
+
+def test_a_missing_or_unreadable_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.json is missing"):
+        Vocabulary.load(tmp_path / "none.json")
+    (tmp_path / "latin.json").write_bytes(b'{"words": ["caf\xe9"]}')
+    with pytest.raises(ValueError, match=r"latin\.json"):
+        read_json(tmp_path / "latin.json")
+
+
+def test_vocab_threshold_below_one_is_refused():
+    with pytest.raises(ValueError, match="vocab_threshold"):
+        Vocabulary.build([["a"]], vocab_threshold=0)
+
+
+def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path):
+    path = tmp_path / "file.txt"
+    with write_atomically(path, "w") as file:
+        file.write("old")
+
+    class PowerCut(Exception):
+        pass
+
+    def write_half():
+        with write_atomically(path, "w") as file:
+            file.write("ne")
+            raise PowerCut
+
+    pytest.raises(PowerCut, write_half)
+    assert path.read_text(encoding="utf-8") == "old"
+    with write_atomically(path, "w") as file:
+        file.write("new")
+        assert path.read_text(encoding="utf-8") == "old"  # until the block ends
+    assert path.read_text(encoding="utf-8") == "new"
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize("error", [ValueError("too bad"), FileNotFoundError("too bad")])
+def test_cli_errors_turns_what_can_be_mended_into_a_sentence(error):
+    with pytest.raises(SystemExit, match="^error: too bad$"), cli_errors():
+        raise error
+
+
+def test_cli_errors_hides_no_bug():
+    with pytest.raises(KeyError), cli_errors():
+        raise KeyError("a bug")
