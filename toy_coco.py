@@ -16,7 +16,7 @@ Beside COCO's files there is `scenes_<split>.json`, the truth about each picture
         "kind": "woman", "category": "person",         # the category is COCO's
         "colour": "red",                               # of people's clothes, of a plant's pot
         "pose": "sit",                                 # stand, hold, held, ride, sit, fly
-        "box": [x, y, width, height], "area": 2310,    # of what can be seen, in pixels
+        "box": [x, y, width, height], "area": 2310,    # pixels that can be seen
         "words": ["woman", "lady", "person", ...]      # every word, one or many, that names it
       }, ...],
       "counts": {"bench": 1, "woman": 1},              # by kind
@@ -42,7 +42,7 @@ from pathlib import Path
 import cv2
 
 from toy.captions import captions
-from toy.drawing import outlines
+from toy.drawing import area_of, outlines
 from toy.kinds import KINDS
 from toy.marks import mark, mark_caption
 from toy.scenes import scene
@@ -52,6 +52,7 @@ __all__ = ["draw", "mark", "mark_caption", "scene"]
 
 SPLITS = {"train2014": 0, "val2014": 100_000, "test2014": 200_000}  # and where image ids begin
 SIZES = (2000, 300, 300)
+DRAWING = 1  # goes up when the same seed draws something else, so that old sets are drawn anew
 UNSEEN = 0.15  # share of the test pictures with a kind in a colour that training never shows
 INFO = {
     "description": "Drawn scenes for a course on image captioning",
@@ -93,7 +94,7 @@ def draw(
     if len(sizes) != len(SPLITS) or min(sizes) < 1:
         raise ValueError(f"sizes are three numbers of pictures, each at least 1, not {sizes}.")
     out, start = Path(out), time.monotonic()
-    info = {**INFO, "drawn": {"seed": seed, "sizes": list(sizes)}}
+    info = {**INFO, "drawn": {"drawing": DRAWING, "seed": seed, "sizes": list(sizes)}}
     total = f"{sum(sizes):,} drawn scenes of seed {seed}"
     if is_complete(out, info):
         print(f"{out}: {total} are here already")
@@ -191,8 +192,8 @@ def draw_one(task: tuple[str, int, str, int]) -> dict:
         ],
         "instances": [
             {
-                "segmentation": outlines(ids == thing["id"]),
-                "area": thing["area"],
+                "segmentation": (polygons := outlines(ids == thing["id"])),
+                "area": area_of(polygons),
                 "iscrowd": 0,
                 "image_id": image_id,
                 "bbox": thing["box"],

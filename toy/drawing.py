@@ -220,9 +220,17 @@ def outlines(mask: np.ndarray, most: int = 40, least_area: float = 12) -> list[l
             at = following
             if at == first:
                 break
-        x, y = np.array(loop, float).T
-        area = (x * np.roll(y, -1) - np.roll(x, -1) * y).sum() / 2
-        if area >= least_area:
-            kept = loop[:: max(1, math.ceil(len(loop) / most))]
-            polygons.append([float(value) for point in kept for value in point])
+        kept = loop[:: math.ceil(len(loop) / most)]
+        polygon = [float(value) for point in kept for value in point]
+        if area_of([polygon]) >= least_area:
+            polygons.append(polygon)
     return polygons
+
+
+def area_of(polygons: list[list[float]]) -> float:
+    """The area inside polygons [x1, y1, x2, y2, ...] that do not overlap."""
+    total = 0.0
+    for polygon in polygons:
+        x, y = np.reshape(polygon, (-1, 2)).T
+        total += float((x * np.roll(y, -1) - np.roll(x, -1) * y).sum()) / 2
+    return total

@@ -131,8 +131,7 @@ def mark_numbers(mentions: list[Mention], things: list[dict], marks: Marks) -> N
 
 def mark_relation(before: Mention, mention: Mention, record: dict, marks: Marks) -> None:
     wanted = {mention.relation, *IMPLIED.get(mention.relation, ())}
-    subjects = [thing["id"] for thing in record["things"] if before.noun in thing["words"]]
-    objects = [thing["id"] for thing in record["things"] if mention.noun in thing["words"]]
+    subjects, objects = fitting(before, record), fitting(mention, record)
     right = any(
         relation["relation"] in wanted
         and relation["subject"] in subjects
@@ -141,6 +140,13 @@ def mark_relation(before: Mention, mention: Mention, record: dict, marks: Marks)
     )
     mistake = f"relation: the {before.noun} is not {mention.relation} the {mention.noun}"
     marks.note("relations", right, mistake)
+
+
+def fitting(mention: Mention, record: dict) -> list[int]:
+    """Ids of all things that the noun and the colour, where one is given, fit."""
+    named = [thing for thing in record["things"] if mention.noun in thing["words"]]
+    exact = [thing for thing in named if mention.colour in (None, thing["colour"])]
+    return [thing["id"] for thing in exact or named]
 
 
 def mark_setting(caption: str, record: dict, marks: Marks) -> None:
