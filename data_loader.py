@@ -4,7 +4,7 @@
     PackedCaptions                       all captions as one flat tensor; any batch by indexing
     length_batches(lengths, ...)         every caption once, batches of similar length
     get_loader(transform, mode, ...)     the DataLoader that courses of this family share
-    photo_loader(photos, transform)      each photo once, in order, for evaluation
+    PhotosWithCaptions(captions, ...)    each photo once, in order, for evaluation
 
 A batch is images (B, 3, H, W) and captions (B, T): `<start>` first, `<end>` last, `<pad>` after.
 """
@@ -96,6 +96,7 @@ def read_captions(cocoapi_loc: str | os.PathLike, split: str) -> CaptionSet:
     try:
         names = {image["id"]: image["file_name"] for image in content["images"]}
         annotations = [(a["image_id"], a["caption"]) for a in content.get("annotations", [])]
+        unknown = [image_id for image_id, _ in annotations if image_id not in names]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is not in COCO's caption format ({error!r} fails).") from None
     for name in names.values():
@@ -103,7 +104,8 @@ def read_captions(cocoapi_loc: str | os.PathLike, split: str) -> CaptionSet:
             raise ValueError(f"{path} names a photo {name!r}, which is no plain file name.")
     if not names or (not annotations and path.stem.startswith("captions")):
         raise ValueError(f"{path} has no captions. Prepare the data again.")
-    unknown = [image_id for image_id, _ in annotations if image_id not in names]
+    if len(names) < len(content["images"]):
+        raise ValueError(f"{path} gives two photos the same id. Prepare the data again.")
     odd = [image_id for image_id, caption in annotations if not isinstance(caption, str)]
     if unknown or odd:
         problem = "of a photo it does not list" if unknown else "that is no text"
