@@ -134,36 +134,42 @@ def unreadable_photos(captions: CaptionSet) -> dict[int, str]:
     return {row: why for row, why in answers if why}
 
 
+def prepare_split(
+    settings: Settings, encoder: EncoderCNN, split: str, vocab: Vocabulary | None = None
+) -> tuple[CachedBatches | PhotoBatches, Vocabulary]:
+    """A source of batches of one split; the vocabulary is built from its captions if not given."""
+    captions = read_captions(settings.data, split).first(settings.num_samples)
+    if settings.cached:
+        store = extract(
+            encoder,
+            captions,
+            Path(settings.data, "features"),
+            views=settings.views if split == "train" else 1,
+            grid=settings.grid,
+            device=pick_device(settings.device),
+            precision=settings.precision,
+        )
+        captions = captions.without(store.unreadable)
+    else:
+        unreadable = unreadable_photos(captions)
+        for why in unreadable.values():
+            print(f"left out: {why}")
+        captions = captions.without(unreadable)
+    words = [tokenize(caption) for caption in captions.captions]
+    vocab = vocab or Vocabulary.build(words, settings.vocab_threshold, settings.max_words)
+    packed = PackedCaptions(words, captions.photo_of, vocab)
+    if settings.cached:
+        return CachedBatches(captions, packed, store, encoder, settings), vocab
+    return PhotoBatches(captions, packed, vocab, encoder, settings), vocab
+
+
 def prepare_data(
     settings: Settings, encoder: EncoderCNN
 ) -> tuple[dict[str, CachedBatches | PhotoBatches], Vocabulary]:
     """Sources of batches for "train", and for "val" where the data has it, and the vocabulary."""
-    device = pick_device(settings.device)
-    sets = {"train": read_captions(settings.data, "train").first(settings.num_samples)}
-    if list(Path(settings.data, "annotations").glob("captions_val*.json")):
-        sets["val"] = read_captions(settings.data, "val").first(settings.num_samples)
-    words, stores = {}, {}
-    for split, captions in sets.items():
-        if settings.cached:
-            views = settings.views if split == "train" else 1
-            out = Path(settings.data, "features")
-            stores[split] = extract(
-                encoder, captions, out, views, settings.grid, device, precision=settings.precision
-            )
-            unreadable = stores[split].unreadable
-        else:
-            unreadable = unreadable_photos(captions)
-            for why in unreadable.values():
-                print(f"left out: {why}")
-        sets[split] = captions.without(unreadable)
-        words[split] = [tokenize(caption) for caption in sets[split].captions]
-    vocab = Vocabulary.build(words["train"], settings.vocab_threshold, settings.max_words)
-    sources: dict[str, CachedBatches | PhotoBatches] = {}
-    for split, captions in sets.items():
-        packed = PackedCaptions(words[split], captions.photo_of, vocab)
-        if settings.cached:
-            store = stores[split]
-            sources[split] = CachedBatches(captions, packed, store, encoder, settings)
-        else:
-            sources[split] = PhotoBatches(captions, packed, vocab, encoder, settings)
+    source, vocab = prepare_split(settings, encoder, "train")
+    sources = {"train": source}
+    has_val = any(Path(settings.data, "annotations").glob("captions_val*.json"))
+    if has_val and settings.validate_every:
+        sources["val"], _ = prepare_split(settings, encoder, "val", vocab)
     return sources, vocab

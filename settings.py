@@ -71,6 +71,7 @@ class Settings:
     save_every: int = setting(1, "epochs between saved pairs; the last and the best are kept")
     print_every: int = setting(100, "steps between lines of the log")
     checkpoint_every: int = setting(0, "steps between checkpoints inside an epoch; 0: each epoch")
+    validate_every: int = setting(1, "epochs between validations; 0: never")
     log_file: str = setting("training.log", "name of the log, in the folder `out`")
     tensorboard: bool = setting(False, "also write TensorBoard's logs (pip install tensorboard)")
     best_by: str = setting("CIDEr", "what makes a pair the best one", ("CIDEr", "loss"))

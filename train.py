@@ -159,7 +159,7 @@ def train(settings: Settings) -> list[dict]:
         row["seconds"] = time.monotonic() - began
         log(f"epoch {epoch} done      {loss_and_perplexity(row['loss'])}")
         with average.in_place():
-            if "val" in sources:
+            if "val" in sources and validate_now(settings, epoch):
                 with autocast(settings, device):
                     scores, said = validate(sources["val"], decoder, vocab)
                 row |= scores
@@ -183,17 +183,21 @@ def train(settings: Settings) -> list[dict]:
     return run["history"]
 
 
+def validate_now(settings: Settings, epoch: int) -> bool:
+    every = settings.validate_every
+    return every > 0 and (epoch % every == 0 or epoch == settings.num_epochs)
+
+
 def loss_and_perplexity(loss: float) -> str:
     """Perplexity, the exponential of the loss: among how many words the model still hesitates."""
     return f"loss {loss:.4f}  perplexity {math.exp(min(loss, 50)):.2f}"
 
 
 def best_epoch(history: list[dict], best_by: str) -> int:
-    """The epoch with the highest CIDEr or the lowest loss; the last where there is no "val"."""
-    if "val_loss" not in history[-1]:
-        return history[-1]["epoch"]
+    """The epoch with the highest CIDEr or the lowest loss; the last where none was validated."""
     sign, name = (1, "CIDEr") if best_by == "CIDEr" else (-1, "val_loss")
-    return max(history, key=lambda row: sign * row[name])["epoch"]
+    validated = [row for row in history if name in row]
+    return max(validated or history[-1:], key=lambda row: sign * row.get(name, 0))["epoch"]
 
 
 def checkpoint(settings: Settings, run: dict, state: dict) -> None:
@@ -226,7 +230,8 @@ def restore(saved: dict, state: dict) -> dict:
 
 def write_history(path: Path, history: list[dict]) -> None:
     with write_atomically(path, "w") as file:
-        table = csv.DictWriter(file, fieldnames=list(history[-1]), lineterminator="\n")
+        columns = max(history, key=len)  # an epoch without validation has fewer
+        table = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
         table.writeheader()
         table.writerows(history)
 

@@ -1,0 +1,224 @@
+"""From JPEG files to the weights of the third epoch: the usual way against this course's.
+
+    python benchmarks/pipeline.py --data data/flickr8k --weights PATH      last line: NN.N times
+    python benchmarks/pipeline.py --coco-size                              82,783 photos, on a GPU
+
+The naive side is what courses of this kind do: for every caption of every epoch the photo is
+decoded, cropped and encoded in float32, one caption length is drawn for each step, Adam updates
+the weights. It is timed over a few steps and scaled by the number of captions. The fast side is
+`train.train` itself, whole: vocabulary, features of every photo, three epochs, pickles.
+"""
+
+import argparse
+import json
+import random
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+from common import machine, plain_words_without_nltk, rate, report, synchronize, timed
+from PIL import Image
+from torch import nn
+from torchvision import transforms
+
+import batches
+from data_loader import CaptionSet, read_captions
+from model import EncoderCNN, make_decoder
+from photos import read_photo
+from saving import load_pair
+from settings import Settings
+from speed import pick_device
+from train import caption_loss, train
+from vocabulary import Vocabulary
+
+EPOCHS, BATCH, EMBED, HIDDEN = 3, 128, 256, 512
+COCO_PHOTOS, COCO_CAPTIONS, COCO_WORDS = 82_783, 414_113, 10_000
+
+
+def naive_steps(
+    captions: CaptionSet, vocab: Vocabulary, weights: str, steps: int, device: torch.device
+) -> tuple[float, float, float]:
+    """Captions/s of the usual loop, and photos/s of its network: inside the loop, and bare."""
+    encoder = EncoderCNN(EMBED, weights=weights).to(device).eval()
+    decoder = make_decoder("lstm", embed_size=EMBED, hidden_size=HIDDEN, vocab_size=len(vocab))
+    decoder = decoder.to(device)
+    optimizer = torch.optim.Adam([*encoder.embed.parameters(), *decoder.parameters()], lr=1e-3)
+    normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    transform = transforms.Compose(
+        [
+            transforms.Resize(256),
+            transforms.RandomCrop(224),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            normalise,
+        ]
+    )
+    ids = [vocab.encode(batches.tokenize(text)) for text in captions.captions]
+    by_length: dict[int, list[int]] = {}
+    for row, words in enumerate(ids):
+        by_length.setdefault(len(words), []).append(row)
+    chance, seconds, images = random.Random(0), 0.0, None
+    began = time.perf_counter()
+    for step in range(steps + 1):
+        if step == 1:  # the first step warms up and is not counted
+            synchronize()
+            began, seconds = time.perf_counter(), 0.0
+        length = len(ids[chance.randrange(len(ids))])
+        rows = chance.choices(by_length[length], k=BATCH)
+        paths = [captions.photos[captions.photo_of[row]].path for row in rows]
+        images = torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]).to(device)
+        synchronize()
+        start = time.perf_counter()
+        with torch.no_grad():
+            grid = encoder.backbone(images)
+        synchronize()
+        seconds += time.perf_counter() - start
+        words = torch.tensor([ids[row] for row in rows], device=device)
+        logits = decoder(encoder.embed(grid), words[:, :-1])
+        loss = nn.functional.cross_entropy(logits.flatten(0, 1), words[:, 1:].flatten())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    synchronize()
+    captions_per_second = steps * BATCH / (time.perf_counter() - began)
+    with torch.no_grad():
+        bare = rate(encoder.backbone.network, BATCH, images)
+    return captions_per_second, steps * BATCH / seconds, bare
+
+
+def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> float:
+    """Seconds of the whole training, from the photos and captions on disk to the last pickle."""
+    settings = Settings(
+        data=str(data),
+        weights=weights,
+        decoder="lstm",
+        embed_size=EMBED,
+        hidden_size=HIDDEN,
+        num_epochs=EPOCHS,
+        batch_size=BATCH,
+        validate_every=0,
+        precision=precision,
+        out=str(out),
+    )
+    began = time.perf_counter()
+    train(settings)
+    synchronize()
+    return time.perf_counter() - began
+
+
+@torch.no_grad()
+def validation_loss(data: Path, weights: str, out: Path) -> float:
+    """Of the last epoch's pair in `out`, in float32, on float32 features of the "val" split."""
+    settings = Settings(data=str(data), weights=weights, out=str(out), precision="float32")
+    device = pick_device()
+    files = (out / f"{part}-{EPOCHS}.pkl" for part in ("encoder", "decoder"))
+    encoder, decoder, vocab = load_pair(*files, weights, device)
+    source = batches.prepare_split(settings, encoder, "val", vocab)
+    total = words = 0.0
+    for inputs, captions in source.epoch(0):
+        loss, count = caption_loss(decoder, source.encode(inputs), captions)
+        total, words = total + loss.item() * count, words + count
+    return total / words
+
+
+def fresh_root(data: Path, folder: Path) -> Path:
+    """The data under another root, so that no features are there yet."""
+    root = folder / "data"
+    root.mkdir(parents=True)
+    for part in ("annotations", "images"):
+        try:
+            (root / part).symlink_to((data / part).resolve(), target_is_directory=True)
+        except OSError:  # Windows asks for a privilege
+            shutil.copytree(data / part, root / part)
+    return root
+
+
+def make_coco_size(data: Path, folder: Path) -> Path:
+    """COCO's size, from the photos there are: 82,783 JPEG files of 640 x 480, 414,113 captions."""
+    source = read_captions(data, "train")
+    images = folder / "coco" / "images" / "train2014"
+    images.mkdir(parents=True)
+    (folder / "coco" / "annotations").mkdir()
+    known = sorted({word for text in source.captions for word in text.lower().split()})
+    rare = [f"word{i}" for i in range(max(0, COCO_WORDS - len(known)))]
+    chance, photos, captions = random.Random(0), [], []
+    encoded = []
+    for photo in source.photos[:500]:
+        path = folder / "one.jpg"
+        read_photo(photo.path).resize((640, 480), Image.Resampling.BICUBIC).save(path, quality=90)
+        encoded.append(path.read_bytes())
+    for number in range(COCO_PHOTOS):
+        (images / f"{number}.jpg").write_bytes(encoded[number % len(encoded)])
+        photos.append({"id": number, "file_name": f"{number}.jpg"})
+    for number in range(COCO_CAPTIONS):
+        words = source.captions[number % len(source.captions)].lower().split()
+        if rare:  # so that the vocabulary has COCO's size as well
+            words[chance.randrange(len(words))] = rare[number % len(rare)]
+        captions.append(
+            {"id": number, "image_id": number % COCO_PHOTOS, "caption": " ".join(words)}
+        )
+    path = folder / "coco" / "annotations" / "captions_train2014.json"
+    path.write_text(json.dumps({"images": photos, "annotations": captions}), encoding="utf-8")
+    return folder / "coco"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data/flickr8k"))
+    parser.add_argument("--weights", default="IMAGENET1K_V1")
+    parser.add_argument("--naive-steps", type=int, default=3, help="steps of 128 captions timed")
+    parser.add_argument("--coco-size", action="store_true", help="COCO's size, made from --data")
+    parser.add_argument("--no-check", action="store_true", help="skip the float32 run (minutes)")
+    args = parser.parse_args()
+    plain_words_without_nltk()
+    print(machine())
+    device, stages = pick_device(), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        data = make_coco_size(args.data, folder) if args.coco_size else args.data
+        captions = read_captions(data, "train")
+        words = [batches.tokenize(text) for text in captions.captions]
+        vocab = Vocabulary.build(words, 5)
+        naive, inside, bare = naive_steps(captions, vocab, args.weights, args.naive_steps, device)
+        root = fresh_root(data, folder / "fast")
+        seconds = fast_run(root, args.weights, folder / "fast-out")
+        total = EPOCHS * len(words)
+        rows = [
+            {
+                "side": "naive, scaled",
+                "captions/s": f"{naive:.1f}",
+                "seconds": f"{total / naive:.0f}",
+            },
+            {"side": "fast", "captions/s": f"{total / seconds:.0f}", "seconds": f"{seconds:.1f}"},
+        ]
+        notes = f"naive network {inside:.1f} photos/s, bare torchvision {bare:.1f} photos/s"
+        has_val = any((data / "annotations").glob("captions_val*.json"))
+        if has_val and not args.no_check:
+            plain_root = fresh_root(data, folder / "plain")
+            with timed(stages, "float32"):
+                fast_run(plain_root, args.weights, folder / "plain-out", precision="float32")
+            fast_loss, plain_loss = (
+                validation_loss(plain_root, args.weights, folder / out)
+                for out in ("fast-out", "plain-out")
+            )
+            notes += (
+                f"; validation loss after epoch {EPOCHS}: {fast_loss:.4f}; of a float32 run with "
+                f"the same batches, which took {stages['float32']:.0f} s: {plain_loss:.4f} "
+                f"({100 * (fast_loss / plain_loss - 1):+.2f} %)"
+            )
+        title = (
+            f"Pipeline: {len(captions.photos):,} photos, {len(words):,} captions, {EPOCHS} epochs"
+        )
+        report(title, rows, notes)
+        print(
+            f"from JPEG files to the weights of epoch {EPOCHS}: {total / naive / seconds:.1f} times"
+        )
+
+
+if __name__ == "__main__":
+    main()

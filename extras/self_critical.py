@@ -1,0 +1,150 @@
+"""Self-critical fine-tuning: the score itself as the teacher.
+
+    python -m extras.self_critical --run models/flickr8k --num-epochs 3
+
+Cross-entropy teaches the next word after true words; captions are judged whole, after the model's
+own words. Here the model draws a few captions of each photo, CIDEr scores them, and what scored
+above the average of its siblings becomes more probable:
+
+    loss = -(reward - mean reward of the other draws) * log p(caption)
+
+Rennie et al. 2017, "Self-critical Sequence Training", arXiv:1612.00563, who compare with the
+greedy caption; the mean of the other draws is a steadier baseline (Luo 2020, arXiv:2003.09971).
+Document frequencies are those of the training captions, fixed, so a reward means the same always.
+Starts from `best/` of a finished run and adds epochs to it.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from batches import CachedBatches, prepare_data
+from contract import Decoder
+from learning import AverageOfWeights, autocast
+from metrics import CiderD
+from saving import keep_best, load_checkpoint, load_pair, load_part, save_pair
+from search import sample
+from settings import Settings
+from speed import pick_device
+from train import Log, best_epoch, validate, write_history
+from vocabulary import Vocabulary, cli_errors
+
+ENDED = " endofcaption"  # a word that ends every finished caption: stopping well is scored as well
+
+
+class Reward:
+    """CIDEr-D of drawn captions against the photo's own, frequencies fixed from training."""
+
+    def __init__(self, references: dict, vocab: Vocabulary):
+        ended = {photo: [text + ENDED for text in texts] for photo, texts in references.items()}
+        self.cider, self.vocab = CiderD(ended), vocab
+
+    def __call__(self, ids: list, words: Tensor, draws: int) -> Tensor:
+        """words (B * draws, T), the draws of a photo side by side -> rewards (B, draws)"""
+        rewards = []
+        for row, numbers in enumerate(words.tolist()):
+            finished = ENDED if self.vocab.end in numbers else ""
+            rewards.append(
+                self.cider.score(ids[row // draws], self.vocab.decode(numbers) + finished)
+            )
+        return torch.tensor(rewards).view(-1, draws)
+
+
+def self_critical_loss(
+    decoder: Decoder, features: Tensor, words: Tensor, rewards: Tensor
+) -> Tensor:
+    """The loss above, a mean over words: features (B * draws, P, E), words (B * draws, T)."""
+    draws = rewards.shape[1]
+    others = (rewards.sum(dim=1, keepdim=True) - rewards) / (draws - 1)
+    advantage = (rewards - others).view(-1, 1).to(features.device)  # (B * draws, 1)
+    start = torch.full_like(words[:, :1], Vocabulary.start)
+    captions = torch.cat([start, words], dim=1)
+    logits = decoder(features, captions[:, :-1]).float()  # (B * draws, T, V)
+    logprobs = logits.log_softmax(dim=-1).gather(-1, words[..., None])[..., 0]  # (B * draws, T)
+    spoken = words != Vocabulary.pad
+    return -(advantage * logprobs * spoken).sum() / spoken.sum()
+
+
+def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """(rows, views) of each batch: every photo with captions once, each by one of its views."""
+    chance = torch.Generator().manual_seed(seed)
+    rows = source.packed.photo_of.unique()
+    rows = rows[torch.randperm(len(rows), generator=chance)]
+    views = torch.randint(source.features.shape[1], (len(rows),), generator=chance)
+    return list(zip(rows.split(size), views.split(size), strict=True))
+
+
+def self_critical(
+    run: Path, num_epochs: int, lr: float = 5e-5, batch_size: int = 50, draws: int = 5
+) -> list[dict]:
+    """Goes on from run/best for `num_epochs`; returns the history with the new epochs."""
+    checkpoint = load_checkpoint(run, {})
+    settings = Settings(**checkpoint["settings"] | {"out": str(run), "resume": False})
+    best = run / "best"
+    history = checkpoint["run"]["history"]
+    about = load_part(best / "encoder.pkl", "encoder")
+    device = pick_device(settings.device)
+    encoder, decoder, vocab = load_pair(
+        best / "encoder.pkl", best / "decoder.pkl", settings.weights, device
+    )
+    sources, _ = prepare_data(settings, encoder)
+    train_set = sources["train"]
+    reward = Reward(train_set.captions.references(), vocab)
+    learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
+    optimizer = torch.optim.Adam(learning, lr)
+    average = AverageOfWeights(learning, settings.average)
+    log, first = Log(run / settings.log_file, append=True), history[-1]["epoch"] + 1
+    torch.manual_seed(settings.seed + first)
+    for epoch in range(first, first + num_epochs):
+        began, total = time.monotonic(), 0.0
+        batches = photo_batches(train_set, batch_size, settings.seed + epoch)
+        for step, (rows, views) in enumerate(batches, 1):
+            ids = [train_set.captions.photos[row].id for row in rows.tolist()]
+            grid = train_set.grid(rows, views)
+            with autocast(settings, device):
+                features = train_set.encode(grid).repeat_interleave(draws, dim=0)
+                decoder.eval()  # the captions that are judged are those it would really say
+                words = sample(decoder, features.detach(), block_unk=False).clone()
+                rewards = reward(ids, words, draws)
+                loss = self_critical_loss(decoder.train(), features, words, rewards)
+            optimizer.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(learning, settings.clip or 5.0)
+            optimizer.step()
+            average.update()
+            total += rewards.mean().item()
+            if step % settings.print_every == 0:
+                mean = 100 * total / step / 10
+                log(f"epoch {epoch} step {step}/{len(batches)}  CIDEr of draws {mean:.1f}")
+        row = {"epoch": epoch, "loss": -total / len(batches), "seconds": time.monotonic() - began}
+        with average.in_place():
+            with autocast(settings, device):
+                scores, _ = validate(sources["val"], decoder, vocab)
+            history.append(row | scores)
+            save_pair(run, epoch, encoder, decoder, vocab, about["run_id"], about["fingerprint"])
+            if best_epoch(history, "CIDEr") == epoch:
+                keep_best(run, epoch)
+        write_history(run / "history.csv", history)
+        log("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()))
+    return history
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Self-critical fine-tuning on CIDEr.")
+    parser.add_argument("--run", required=True, help="folder of a finished training run")
+    parser.add_argument("--num-epochs", type=int, default=3)
+    parser.add_argument("--lr", type=float, default=5e-5)
+    parser.add_argument("--batch-size", type=int, default=50, help="photos a step")
+    parser.add_argument("--draws", type=int, default=5, help="captions drawn for each photo")
+    args = parser.parse_args()
+    with cli_errors():
+        if args.draws < 2:
+            raise ValueError("draws must be 2 or more: each caption is compared with its siblings.")
+        self_critical(Path(args.run), args.num_epochs, args.lr, args.batch_size, args.draws)
+
+
+if __name__ == "__main__":
+    main()
