@@ -36,13 +36,10 @@ def read_photo(path: str | os.PathLike, at_least: int | None = None) -> Image.Im
     try:
         with Image.open(path, formats=FORMATS) as photo:
             width, height = photo.size
-            if width * height > MAX_PIXELS:
-                raise ValueError(
-                    f"{path} has {width} x {height} pixels, more than {MAX_PIXELS:,}; shrink it."
-                )
-            if at_least and min(width, height) > at_least:
-                photo.draft("RGB", (at_least, at_least))  # a hint that only JPEG follows
-            return _as_rgb(ImageOps.exif_transpose(photo))
+            if width * height <= MAX_PIXELS:
+                if at_least and min(width, height) > at_least:
+                    photo.draft("RGB", (at_least, at_least))  # a hint that only JPEG follows
+                return _as_rgb(ImageOps.exif_transpose(photo))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing.") from None
     except UnidentifiedImageError:
@@ -51,8 +48,9 @@ def read_photo(path: str | os.PathLike, at_least: int | None = None) -> Image.Im
         raise ValueError(f"{path} {cause}.") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not a photo.") from None
-    except (OSError, SyntaxError, EOFError, struct.error, MemoryError) as error:
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError) as error:
         raise ValueError(f"{path} is broken and cannot be read ({error}).") from None
+    raise ValueError(f"{path} has {width} x {height} pixels, more than {MAX_PIXELS:,}; shrink it.")
 
 
 def _as_rgb(photo: Image.Image) -> Image.Image:
