@@ -1,10 +1,10 @@
 """What the core tests share: a tiny data set, a tiny encoder, one of every decoder, one short run.
 
-    data        folder in COCO's layout: 12 training and 6 validation photos, drawn on the spot
-    weights     state dict of a narrow ResNet-50 with 0.03 M numbers, which sees 48 x 48 pixels
-    encoder     EncoderCNN with it, grid=True: P = 9 places, D = 128
-    make(kind)  a small decoder with random weights, one of KINDS, in eval mode
-    run         folder of a finished training run on all this
+data        folder in COCO's layout: 12 training and 6 validation photos, drawn on the spot
+weights     state dict of a narrow ResNet-50 with 0.03 M numbers, which sees 48 x 48 pixels
+encoder     EncoderCNN with it, grid=True: P = 9 places, D = 128
+make(kind)  a small decoder with random weights, one of KINDS, in eval mode
+run         folder of a finished training run on all this
 """
 
 import json

@@ -5,10 +5,6 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import nn
-from torchvision import models
-
-from backbones import Backbone, narrow_resnet50
 from conftest import (
     EMBED,
     HIDDEN,
@@ -19,6 +15,10 @@ from conftest import (
     random_captions,
     random_features,
 )
+from torch import nn
+from torchvision import models
+
+from backbones import Backbone, narrow_resnet50
 from contract import initialise
 from model import DECODERS, NEEDS_GRID, EncoderCNN, make_decoder
 
@@ -450,9 +450,7 @@ def test_torchvisions_classifiers_are_backbones(name, quick_to_make):
 def test_a_state_dict_of_torchvision_is_loaded_from_disk(tmp_path):
     torch.manual_seed(0)
     classifier = models.resnet18(weights=None).eval()
-    half = {
-        k: v.half() if v.is_floating_point() else v for k, v in classifier.state_dict().items()
-    }
+    half = {k: v.half() if v.is_floating_point() else v for k, v in classifier.state_dict().items()}
     torch.save(half, tmp_path / "resnet18.pth")
     backbone = Backbone("resnet18", str(tmp_path / "resnet18.pth"))
     assert backbone.weights_name == "resnet18.pth"

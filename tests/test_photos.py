@@ -145,6 +145,7 @@ def test_a_truncated_photo_is_never_half_grey(tmp_path, form, share):
     refused(tmp_path / "cut", "is broken|is no photo")
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd tags
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_flipped_bytes_give_a_photo_or_one_sentence(tmp_path, form):
     whole, chance = io.BytesIO(), random.Random(form)
@@ -158,10 +159,10 @@ def test_flipped_bytes_give_a_photo_or_one_sentence(tmp_path, form):
             mutant[chance.randrange(min(len(mutant), 700))] = chance.randrange(256)
         path.write_bytes(mutant)
         try:
-            assert read_photo(path, at_least=8).mode == "RGB"
+            answer = read_photo(path, at_least=8).mode
         except ValueError as error:
-            assert str(path) in str(error)
-            assert "\n" not in str(error)
+            answer = str(error)
+        assert answer == "RGB" or (str(path) in answer and "\n" not in answer)
 
 
 def test_the_test_transform_shows_the_whole_photo_always_alike():

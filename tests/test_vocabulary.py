@@ -141,12 +141,9 @@ def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path):
     class PowerCut(Exception):
         pass
 
-    def write_half():
-        with write_atomically(path, "w") as file:
-            file.write("ne")
-            raise PowerCut
-
-    pytest.raises(PowerCut, write_half)
+    with pytest.raises(PowerCut), write_atomically(path, "w") as file:
+        file.write("ne")
+        raise PowerCut
     assert path.read_text(encoding="utf-8") == "old"
     with write_atomically(path, "w") as file:
         file.write("new")
@@ -157,7 +154,7 @@ def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path):
 
 @pytest.mark.parametrize("error", [ValueError("too bad"), FileNotFoundError("too bad")])
 def test_cli_errors_turns_what_can_be_mended_into_a_sentence(error):
-    with pytest.raises(SystemExit, match="^error: too bad$"), cli_errors():
+    with pytest.raises(SystemExit, match=r"^error: too bad$"), cli_errors():
         raise error
 
 
