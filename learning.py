@@ -3,6 +3,7 @@
     make_optimizer(settings, ...)   Adam, AdamW or SGD with momentum
     make_schedule(settings, ...)    the learning rate over the steps of a run
     AverageOfWeights(...)           a running average of the weights
+    balance(embed, features)        the image as loud as the words, from the first step on
     autocast(settings, device)      bfloat16 products where the hardware is fast at them
 
 Adam: Kingma & Ba 2015, arXiv:1412.6980. AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101.
@@ -54,6 +55,18 @@ def make_schedule(
     if settings.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+
+
+@torch.no_grad()
+def balance(embed: nn.Linear, features: Tensor) -> None:
+    """Rescales `embed` so that the features (B, P, E) it gave have mean 0 and deviation 1.
+
+    Pooled ResNet features are small (mean 0.4 or less), word embeddings have deviation 1: without
+    this the decoder hardly hears the image at first. Mishkin & Matas 2016, arXiv:1511.06422.
+    """
+    mean, deviation = features.float().mean(dim=(0, 1)), features.float().std(dim=(0, 1)) + 1e-6
+    embed.weight /= deviation[:, None]
+    embed.bias.sub_(mean).div_(deviation)
 
 
 def autocast(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import metrics
 from batches import CachedBatches, PhotoBatches, prepare_data
 from contract import Decoder
-from learning import AverageOfWeights, autocast, make_optimizer, make_schedule
+from learning import AverageOfWeights, autocast, balance, make_optimizer, make_schedule
 from model import EncoderCNN, make_decoder
 from saving import keep_best, load_checkpoint, save, save_pair
 from search import greedy
@@ -110,6 +110,8 @@ def train(settings: Settings) -> list[dict]:
     torch.manual_seed(settings.seed)  # the same weights whether features were cached or not
     decoder = make_decoder(settings.decoder, **settings.decoder_config(len(vocab)))
     encoder, decoder = encoder.to(device), decoder.to(device)
+    _, some_photos = next(sources["train"].photos())
+    balance(encoder.embed, sources["train"].encode(some_photos))
 
     # 2. what learns, and how
     learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
