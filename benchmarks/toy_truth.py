@@ -11,7 +11,6 @@ more, and things in colours that training never showed them in, have rows of the
 import argparse
 import json
 import random
-import re
 import sys
 from collections import Counter
 from pathlib import Path
@@ -61,15 +60,9 @@ def shuffled(captions: dict[int, str], seed: int = 0) -> dict[int, str]:
 
 
 def most_common_caption(path: Path) -> str:
-    """The training caption that occurs most often once small differences are set aside.
-
-    Nearly all captions differ, so this is the one whose words are the most common on average.
-    """
-    captions = [annotation["caption"] for annotation in read_json(path)["annotations"]]
-    words = [sorted(set(re.findall(r"[a-z]+", caption.lower()))) for caption in captions]
-    often = Counter(word for caption in words for word in caption)
-    best = max(range(len(words)), key=lambda i: sum(often[w] for w in words[i]) / len(words[i]))
-    return captions[best]
+    """The training caption that occurs most often; of equals, the first."""
+    captions = (annotation["caption"] for annotation in read_json(path)["annotations"])
+    return Counter(captions).most_common(1)[0][0]
 
 
 def compare(captions: dict[int, str], data: Path, split: str) -> dict[str, dict]:

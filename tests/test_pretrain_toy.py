@@ -1,0 +1,112 @@
+"""The drawn dataset's encoder: its lessons ask the right questions, its weights are plain data."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+from backbones import TOY_WEIGHTS, narrow_resnet50
+from extras.pretrain_toy import (
+    COLOUR,
+    KIND,
+    MEAN,
+    PAIRS,
+    PLACE,
+    RELATION,
+    STD,
+    Lesson,
+    Pupil,
+    Targets,
+    example,
+    normalise,
+    pretrain,
+    varied,
+)  # fmt: skip
+from toy.kinds import HELD_OUT
+from toy.scenes import scene
+
+
+@pytest.fixture(scope="module")
+def lessons():
+    parts = [example((5, "pretrain", index, 112)) for index in range(6)]
+    return [
+        torch.stack([torch.from_numpy(part) for part in column])
+        for column in zip(*parts, strict=True)
+    ]
+
+
+def test_answers_are_those_of_the_scenes(lessons):
+    _, ids, labels = lessons
+    truth = Targets(labels, ids)
+    for row in range(6):
+        record = scene(5, "pretrain", row)[1]
+        things = record["things"]
+        counts = {KIND[k]: int(n) for k, n in enumerate(truth.counts[row]) if n}
+        assert counts == record["counts"]
+        assert {PAIRS[p] for p in truth.pairs[row].nonzero()[:, 0]} == {
+            (thing["kind"], thing["colour"]) for thing in things
+        }
+        assert PLACE[truth.setting[row]] == record["setting"]
+        assert {RELATION[r] for r in truth.relations[row].nonzero()[:, 0]} == {
+            relation["relation"] for relation in record["relations"]
+        }
+        largest = next(thing for thing in things if thing["id"] == record["largest"])
+        assert KIND[truth.largest[row]] == largest["kind"]
+        kinds = Counter(KIND[k - 1] for k in truth.kind_map[row].flatten() if k)
+        colours = Counter(COLOUR[c - 1] for c in truth.colour_map[row].flatten() if c)
+        assert set(kinds) <= {thing["kind"] for thing in things}
+        assert kinds[largest["kind"]] > 0
+        assert colours[largest["colour"]] > 0
+
+
+def test_no_lesson_shows_or_asks_for_a_pair_held_out(lessons):
+    _, ids, labels = lessons
+    shown = Targets(labels, ids).pairs.sum(0)
+    pupil = Pupil(4)
+    for number, pair in enumerate(PAIRS):
+        assert bool(pupil.seen[number]) == (pair not in HELD_OUT)
+        assert pair not in HELD_OUT or shown[number] == 0
+
+
+def test_picture_and_map_are_varied_alike(lessons):
+    """Where the map says a thing is, the picture has it: drawn there in one flat colour."""
+    _, ids, _ = lessons
+    painted = torch.stack([ids * 50] * 3, dim=3)  # grey, so exchanged channels change nothing
+    images, cut, true_colours = varied(painted, ids, 96)
+    assert images.shape == (6, 3, 96, 96)
+    assert true_colours.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = normalise(torch.stack([cut * 50] * 3, dim=3))
+    brightness = (images * expected).sum((1, 2, 3)) / expected.square().sum((1, 2, 3))
+    torch.testing.assert_close(images, expected * brightness[:, None, None, None])
+
+
+def test_a_short_lesson_ends_in_weights_that_open(tmp_path, monkeypatch):
+    monkeypatch.setattr("extras.pretrain_toy.examples", few_examples)
+    out = tmp_path / "small.pth"
+    known = pretrain(Lesson(str(out), scenes=8, width=4, epochs=1, batch_size=4, device="cpu"))
+    assert all(0 <= value <= 100 for value in known.values())
+    saved = torch.load(out, weights_only=True)
+    network = narrow_resnet50(**saved["config"])
+    network.load_state_dict({k: v.float() for k, v in saved["state_dict"].items()})
+    assert saved["transform"] == {"resize": 120, "crop": 112, "mean": MEAN, "std": STD}
+
+
+def few_examples(seed, split, count, side):
+    parts = [example((seed, split, index, side)) for index in range(min(count, 8))]
+    return [
+        torch.stack([torch.from_numpy(part) for part in column])
+        for column in zip(*parts, strict=True)
+    ]
+
+
+def test_shipped_weights():
+    saved = torch.load(TOY_WEIGHTS, weights_only=True)
+    assert saved["arch"] == "narrow_resnet50"
+    assert TOY_WEIGHTS.stat().st_size < 8e6
+    network = narrow_resnet50(**saved["config"]).eval()
+    network.load_state_dict({k: v.float() for k, v in saved["state_dict"].items()})
+    crop = saved["transform"]["crop"]
+    with torch.no_grad():
+        maps = network(torch.zeros(1, 3, crop, crop))
+    assert maps.shape == (1, 32 * saved["config"]["width"], crop // 16, crop // 16)
+    assert maps.isfinite().all()
