@@ -114,9 +114,7 @@ class Captioner:
         opened = [p if isinstance(p, Image.Image) else read_photo(p) for p in photos]
         features = self.features(opened)
         if temperature == 0:
-            found = beam_search(
-                self.decoder, features, max(beam_size, n_best), alpha, max_words, n_best
-            )
+            found = beam_search(self.decoder, features, beam_size, alpha, max_words, n_best)
             return [[self.as_caption(h) for h in hypotheses] for hypotheses in found]
         draws = [
             sample(self.decoder, features, seed + i, temperature, 0, top_p, max_words).tolist()

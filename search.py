@@ -99,12 +99,17 @@ def beam_search(
 
     where length counts the words and `<end>`. A sum of negative numbers falls with every word, so
     alpha = 0 favours short captions, and a larger alpha longer ones. What `max_words` cuts off is
-    ranked by the same rule. Wide enough a beam finds what trying all captions would.
+    ranked by the same rule. Wide enough a beam finds what trying all captions would; for `n_best`
+    captions it is at least so wide.
     """
-    if beam_size < 1 or n_best < 1:
-        raise ValueError("A beam keeps at least 1 caption: beam_size and n_best must be 1 or more.")
-    if alpha < 0:
+    if beam_size < 1 or n_best < 1 or max_words < 1:
+        raise ValueError(
+            "A beam keeps at least 1 caption of at least 1 word: beam_size, n_best and max_words "
+            "must be 1 or more."
+        )
+    if not alpha >= 0:
         raise ValueError(f"alpha {alpha} would reward short captions twice; it must be 0 or more.")
+    beam_size = max(beam_size, n_best)
     state = tuple(part.repeat_interleave(beam_size, dim=0) for part in decoder.start(features))
     images, device = len(state[0]) // beam_size, state[0].device
     first_row = torch.arange(images, device=device)[:, None] * beam_size  # of each image's beam
@@ -160,6 +165,8 @@ def rank_hypotheses(
                         finished=step < len(ends) - 1,
                     )
                 )
+        if not hypotheses:  # <end> is never forbidden, so this cannot happen to numbers
+            raise ValueError("The decoder answers with NaN: its weights are broken, train anew.")
         found.append(hypotheses)
     return found
 
@@ -185,7 +192,7 @@ def sample(
     seed         gives every image the same stream of random numbers, so its caption does not
                  depend on the others in the batch; None draws them independently
     """
-    if temperature <= 0 or not 0 < top_p <= 1 or top_k < 0:
+    if not temperature > 0 or not 0 < top_p <= 1 or top_k < 0:
         raise ValueError("temperature must be above 0, top_p in (0, 1], top_k 0 or more.")
     state = decoder.start(features)
     images, device = len(state[0]), state[0].device

@@ -138,12 +138,12 @@ def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path):
     with write_atomically(path, "w") as file:
         file.write("old")
 
-    class PowerCut(Exception):
-        pass
-
-    with pytest.raises(PowerCut), write_atomically(path, "w") as file:
+    def write_half(file) -> None:
         file.write("ne")
-        raise PowerCut
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), write_atomically(path, "w") as file:
+        write_half(file)
     assert path.read_text(encoding="utf-8") == "old"
     with write_atomically(path, "w") as file:
         file.write("new")
