@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio, which would call home
 
 import gradio as gr
+from gradio.utils import get_upload_folder
 from PIL import Image
 
 from caption import ONLY_DRAWN, Caption, Captioner
@@ -45,6 +46,11 @@ THEME = gr.themes.Base(
     neutral_hue="stone",
     font=["system-ui", "sans-serif"],  # of the visitor's own system: nothing to download
     font_mono=["ui-monospace", "monospace"],
+).set(  # readable greys
+    body_text_color_subdued="*neutral_600",
+    body_text_color_subdued_dark="*neutral_300",
+    block_title_text_color="*neutral_700",
+    block_label_text_color="*neutral_700",
 )
 
 
@@ -138,7 +144,9 @@ class Desk:
             raise ValueError(f"alpha is a number from 0 to {MOST_ALPHA:g}.")
         if not upload or not upload.get("path"):
             raise ValueError("There is no photo; upload one.")
-        captioner, path = self.captioner(name), Path(upload["path"])
+        captioner, path = self.captioner(name), Path(upload["path"]).resolve()
+        if not path.is_relative_to(Path(get_upload_folder()).resolve()):
+            raise ValueError("That is no upload of yours.")  # gradio lets some other paths through
         try:
             photo = read_photo(path, at_least=captioner.transform.crop)
         except (
@@ -157,7 +165,7 @@ def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -
     """
     best, *others = captions
     rows = "".join(
-        f"<li><span>{escape(caption.text)}</span> <data>{caption.score:.2f}</data></li>"
+        f"<li><span>{escape(caption.text)}</span> <data>score {caption.score:.2f}</data></li>"
         for caption in others
     )
     maps, attends = looks(captioner, photo, best.words) if best.words else ((), True)
@@ -168,11 +176,15 @@ def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -
         f'<img alt="" src="{as_url(shade(look), "PNG")}"></label>'
         for word, look in zip(best.words, maps, strict=True)
     )
-    what = "Where it looked" if attends else "What spoke for a word (this decoder has no attention)"
+    what = (
+        "Where it looked before it said"
+        if attends
+        else "No attention in this decoder: what spoke for"
+    )
     return f"""<p class="best" aria-live="polite">{escape(best.text) or "(no words)"}
-        <data>{best.score:.2f}</data></p>
+        <data>score {best.score:.2f}</data></p>
         <ol class="others" start="2">{rows}</ol>
-        <fieldset class="looks"><legend>{what}: choose a word</legend>
+        <fieldset class="looks"><legend>{what} each word</legend>
         <div class="stage" style="--shape: {photo.width} / {photo.height}">
         <img alt="the photo" src="{as_url(photo, "JPEG")}">
         <label><input type="radio" name="look" checked><span>whole photo</span></label>
@@ -198,9 +210,9 @@ def make_page(desk: Desk, examples: list[str]) -> gr.Blocks:
     """The page; its call `/caption` takes what its four inputs take and returns `Desk.answer`."""
     with gr.Blocks(title="Captions for photos", delete_cache=(600, 3600)) as page:
         gr.HTML(HEADING)
-        note = gr.HTML(note_on(desk, desk.first))
+        note = note_on(desk, desk.first)
         with gr.Row():
-            with gr.Column():
+            with gr.Column(elem_id="left"):
                 photo = gr.Image(
                     label="Photo",
                     type="filepath",
@@ -210,15 +222,14 @@ def make_page(desk: Desk, examples: list[str]) -> gr.Blocks:
                     elem_id="photo",
                 )
                 gr.Examples(examples, photo, label="Or one of these drawn scenes")
-                name = gr.Dropdown(list(desk.pairs), value=desk.first, label="Captioner")
-                beam_size = gr.Slider(
-                    1, MOST_CAPTIONS, 3, step=1, label="Beam size", info="captions kept alive"
-                )
-                alpha = gr.Slider(
-                    0, MOST_ALPHA, 0.7, step=0.1, label="alpha", info="more favours long captions"
-                )
-            with gr.Column():
-                shown = gr.HTML(INVITATION, elem_id="shown")
+                with gr.Group(elem_id="settings"):
+                    name = gr.Dropdown(list(desk.pairs), value=desk.first, label="Captioner")
+                    kept = "captions kept alive; all are shown"
+                    beam_size = gr.Slider(1, MOST_CAPTIONS, 3, step=1, label="Beam size", info=kept)
+                    longer = "the larger, the longer the captions"
+                    alpha = gr.Slider(0, MOST_ALPHA, 0.7, step=0.1, label="alpha", info=longer)
+            with gr.Column(elem_id="right"):
+                shown = gr.HTML(INVITATION)
                 with gr.Accordion("For programs", open=False):
                     button = gr.Button("Show the answer as JSON", size="sm")
                     data = gr.JSON(label="What the call /caption returns")
@@ -233,13 +244,13 @@ def make_page(desk: Desk, examples: list[str]) -> gr.Blocks:
     return page.queue(max_size=WAITING)
 
 
-def note_on(desk: Desk, name: str) -> str:
-    """What the visitor must know of this captioner; nothing where it knows photographs."""
+def note_on(desk: Desk, name: str) -> gr.HTML:
+    """What the visitor must know of this captioner; hidden where it knows photographs."""
     try:
         only_drawn = desk.captioner(name).only_drawn
     except (OSError, ValueError):
-        return ""  # the answer itself will say what is wrong
-    return f'<p class="note" role="note">Note: {escape(ONLY_DRAWN)}</p>' if only_drawn else ""
+        only_drawn = False  # the answer itself will say what is wrong
+    return gr.HTML(f'<p class="note">Note: {escape(ONLY_DRAWN)}</p>', visible=only_drawn)
 
 
 def launch(page: gr.Blocks, host: str, port: int, share: bool = False, wait: bool = True) -> str:

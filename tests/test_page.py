@@ -1,0 +1,218 @@
+"""The web page: by a program that calls it, and in a real browser where there is one."""
+
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("gradio", reason="needs requirements-extra.txt")
+
+import httpx
+from gradio_client import Client, handle_file
+
+import gradio_main
+from caption import Captioner
+from gradio_main import Desk, find_captioners, launch, make_page
+from photos import read_photo
+from vocabulary import Vocabulary
+
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def folder(run, tmp_path_factory) -> Path:
+    """The best pair of so short a training, which is shy, made to talk: `<end>` is less likely."""
+    folder = tmp_path_factory.mktemp("talkative")
+    shutil.copy(run / "best" / "encoder.pkl", folder)
+    content = torch.load(run / "best" / "decoder.pkl", weights_only=True)
+    content["state_dict"]["output.bias"][Vocabulary.end] -= 2
+    torch.save(content, folder / "decoder.pkl")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def captioner(folder, weights) -> Captioner:
+    return Captioner.load(*find_captioners(folder)[folder.name], str(weights), "cpu")
+
+
+@pytest.fixture(scope="module")
+def address(folder, weights, tmp_path_factory) -> str:
+    """The page, served by this process until the tests of this file are over."""
+    examples = gradio_main.draw_examples(str(tmp_path_factory.mktemp("examples")))
+    page = make_page(Desk(find_captioners(folder), str(weights), "cpu"), examples)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    yield launch(page, "127.0.0.1", port, wait=False)
+    page.close()
+
+
+@pytest.fixture(scope="module")
+def client(address) -> Client:
+    return Client(address, verbose=False)
+
+
+@pytest.fixture
+def ask(client, folder):
+    def ask(photo: Path | dict, name: str = folder.name, beam_size=3, alpha=0.7) -> dict:
+        photo = photo if isinstance(photo, dict) else handle_file(photo)
+        return client.predict(photo, name, beam_size, alpha, api_name="/caption")
+
+    return ask
+
+
+def photos_of(data: Path) -> list[Path]:
+    return sorted((data / "images" / "val2014").glob("*.jpg"))
+
+
+def test_the_best_pair_is_found_else_the_last(tmp_path):
+    for name in ("a/best/encoder", "a/best/decoder", "a/encoder-3", "a/decoder-3", "c/encoder-4"):
+        path = tmp_path / f"{name}.pkl"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    (tmp_path / "b").mkdir()
+    for epoch in (9, 10):
+        (tmp_path / "b" / f"encoder-{epoch}.pkl").touch()
+        (tmp_path / "b" / f"decoder-{epoch}.pkl").touch()
+    found = find_captioners(tmp_path)
+    assert list(found) == ["a", "b"], "c has no decoder"
+    assert found["a"][0] == tmp_path / "a" / "best" / "encoder.pkl"
+    assert found["b"][1] == tmp_path / "b" / "decoder-10.pkl"
+    with pytest.raises(FileNotFoundError, match=r"train\.py"):
+        find_captioners(tmp_path / "c")
+
+
+def test_a_broken_captioner_is_left_out(run, weights, tmp_path, capsys):
+    broken = tmp_path / "encoder.pkl", tmp_path / "decoder.pkl"
+    for path in broken:
+        path.write_bytes(b"nothing")
+    pairs = {"broken": broken} | find_captioners(run)
+    assert Desk(pairs, str(weights), "cpu").first == run.name
+    assert "broken is left out" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="no captioner could be loaded"):
+        Desk({"broken": broken}, None, "cpu")
+
+
+def test_answers_are_those_of_the_captioner(ask, captioner, data):
+    for path in photos_of(data):
+        for beam_size in (1, 4):
+            said = ask(path, beam_size=beam_size)["captions"]
+            photo = read_photo(path, at_least=captioner.transform.crop)
+            [wanted] = captioner.caption([photo], beam_size, n_best=beam_size)
+            assert [caption["text"] for caption in said] == [caption.text for caption in wanted]
+            assert [caption["score"] for caption in said] == pytest.approx(
+                [caption.score for caption in wanted], abs=1e-4
+            )
+
+
+def bad_files(folder: Path) -> dict[Path, str]:
+    """Uploads that are no photos, and a word of the sentence that each deserves."""
+    empty, text, half, huge = (folder / f"{name}.jpg" for name in ("empty", "text", "half", "huge"))
+    empty.touch()
+    text.write_text("I am a photo, honestly.", encoding="utf-8")
+    Image.effect_noise((90, 90), 50).save(half)
+    half.write_bytes(half.read_bytes()[:700])
+    Image.new("1", (20_000, 20_000)).save(huge, "PNG")
+    return {empty: "empty", text: "no photo", half: "broken", huge: "shrink"}
+
+
+def test_a_bad_upload_gets_a_sentence_and_the_next_photo_its_caption(ask, data, tmp_path):
+    for path, word in bad_files(tmp_path).items():
+        answer = ask(path)
+        assert word in answer["error"], answer
+        assert path.name in answer["error"], answer
+        assert str(path.parent.parent) not in answer["error"], "no paths of the server"
+        assert "captions" in ask(photos_of(data)[0])
+
+
+@pytest.mark.parametrize(
+    ("asked", "word"),
+    [
+        ({"beam_size": 0}, "beam"),
+        ({"beam_size": 10**9}, "beam"),
+        ({"beam_size": "3"}, "beam"),
+        ({"alpha": -1}, "alpha"),
+        ({"alpha": None}, "alpha"),
+        ({"name": "../.."}, "captioner"),
+    ],
+)
+def test_what_no_slider_sends_is_refused(ask, data, asked, word):
+    assert word in ask(photos_of(data)[0], **asked)["error"]
+
+
+def call(address: str, *inputs) -> str:
+    """What the server answers to a request that no well-meaning client would send."""
+    asked = httpx.post(f"{address}gradio_api/call/caption", json={"data": [*inputs, 3, 0.7]})
+    return httpx.get(f"{address}gradio_api/call/caption/{asked.json()['event_id']}").text
+
+
+def test_nothing_outside_the_uploads_can_be_read(address, folder, data):
+    secret = str(photos_of(data)[0])
+    for place in (secret, "../" * 9 + secret, str(gradio_main.HERE / "LICENSE")):
+        answer = httpx.get(f"{address}gradio_api/file={place}")
+        assert answer.status_code in (403, 404), place
+        for photo in ({"path": place, "meta": {"_type": "gradio.FileData"}}, {"path": place}):
+            said = call(address, photo, folder.name)
+            assert "event: error" in said or "no upload" in said, said
+            assert "captions" not in said, said
+
+
+def test_two_files_of_one_name_are_told_apart(ask, captioner, tmp_path):
+    for number, colour in enumerate([(220, 40, 40), (50, 70, 220)]):
+        path = tmp_path / str(number) / "photo.png"
+        path.parent.mkdir()
+        Image.new("RGB", (60, 50), colour).save(path)
+        [[wanted]] = captioner.caption([read_photo(path)])
+        assert ask(path)["captions"][0]["text"] == wanted.text
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("no browser here: apt-get install chromium")
+    sync_api = pytest.importorskip("playwright.sync_api", reason="needs requirements-extra.txt")
+    quiet = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    quiet += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=quiet)
+        yield browser
+        browser.close()
+
+
+def test_in_a_browser(browser, address, captioner, data, tmp_path):
+    """Upload a photo, see the caption; move the slider, see more; upload a text, see why not."""
+    page = browser.new_page()
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    upload = page.locator("#photo input[type=file]")
+    [[best]] = captioner.caption(photos_of(data)[:1])
+    upload.set_input_files(photos_of(data)[0])
+    page.locator(".best").wait_for(timeout=60_000)
+    assert page.locator(".best").inner_text().lower().startswith(best.text)
+    assert page.locator(".others li").count() == 2
+    assert "drawn scenes" in page.locator(".note").inner_text(), "these weights know no photos"
+
+    page.get_by_label(best.text.split()[-1]).last.check(force=True)
+    veil = page.locator(".stage input:checked ~ img")
+    veil.wait_for()
+    box, below = veil.bounding_box(), page.get_by_alt_text("the photo").bounding_box()
+    assert all(abs(box[side] - below[side]) < 1 for side in box), "the veil lies on the photo"
+
+    page.get_by_label("number input for Beam size").fill("5")
+    page.get_by_label("number input for Beam size").blur()
+    page.locator(".others li").nth(3).wait_for(timeout=60_000)
+
+    page.get_by_label("Remove Image").click()
+    page.locator(".invitation").wait_for()
+    text = tmp_path / "holiday.jpg"
+    text.write_text("I am a photo, honestly.", encoding="utf-8")
+    upload.set_input_files(text)
+    page.get_by_role("alert").wait_for(timeout=60_000)
+    assert "holiday.jpg is no photo" in page.get_by_role("alert").inner_text()
+    page.close()
+    elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
+    assert not elsewhere, "the page needs nothing from another place"
