@@ -77,11 +77,13 @@ class Settings:
     best_by: str = setting("CIDEr", "what makes a pair the best one", ("CIDEr", "loss"))
     patience: int = setting(0, "stop after so many epochs without a better one; 0: never")
     resume: bool = setting(False, "go on from checkpoint.pkl in the folder `out`")
+    recipe: str | None = setting(None, "a set of good values; see RECIPES", ("best",))
+    self_critical_epochs: int = setting(0, "epochs of extras.self_critical after the others")
 
     def __post_init__(self) -> None:
         for f in dataclasses.fields(self):
             value, choices = getattr(self, f.name), f.metadata["choices"]
-            if choices and value not in choices:
+            if choices and value is not None and value not in choices:
                 raise ValueError(f"{f.name} is one of {', '.join(choices)}, not {value!r}.")
         for name in (
             "vocab_threshold",
@@ -117,6 +119,26 @@ class Settings:
         return {name: getattr(self, name) for name in names} | {"vocab_size": vocab_size}
 
 
+RECIPES = {
+    "best": {  # on Flickr8k; how each value was found is in benchmarks/results.md
+        "decoder": "transformer",
+        "embed_size": 512,
+        "num_layers": 2,
+        "dropout": 0.3,
+        "tie_weights": True,
+        "views": 4,
+        "optimizer": "adamw",
+        "lr": 5e-4,
+        "weight_decay": 0.05,
+        "schedule": "onecycle",
+        "label_smoothing": 0.1,
+        "average": 0.999,
+        "num_epochs": 15,
+        "self_critical_epochs": 5,
+    }
+}
+
+
 def settings_parser(description: str) -> argparse.ArgumentParser:
     """A command line with one flag for every setting: num_epochs becomes --num-epochs."""
     parser = argparse.ArgumentParser(
@@ -132,3 +154,11 @@ def settings_parser(description: str) -> argparse.ArgumentParser:
         choices = f.metadata["choices"]
         parser.add_argument(flag, type=kind, default=f.default, choices=choices, help=about)
     return parser
+
+
+def read_settings(description: str, arguments: list[str] | None = None) -> Settings:
+    """Settings from the command line; a recipe's values where no flag says otherwise."""
+    parser = settings_parser(description)
+    first, _ = parser.parse_known_args(arguments)
+    parser.set_defaults(**RECIPES.get(first.recipe, {}))
+    return Settings(**vars(parser.parse_args(arguments)))

@@ -29,7 +29,7 @@ from learning import AverageOfWeights, autocast, balance, make_optimizer, make_s
 from model import EncoderCNN, make_decoder
 from saving import keep_best, load_checkpoint, save, save_pair
 from search import greedy
-from settings import Settings, settings_parser
+from settings import Settings, read_settings
 from speed import pick_device
 from vocabulary import Vocabulary, cli_errors, write_atomically
 
@@ -253,9 +253,13 @@ class Log:
 
 
 def main() -> None:
-    arguments = settings_parser(__doc__.splitlines()[0]).parse_args()
     with cli_errors():
-        train(Settings(**vars(arguments)))
+        settings = read_settings(__doc__.splitlines()[0])
+        train(settings)
+        if settings.self_critical_epochs:
+            from extras.self_critical import self_critical  # it starts from this module
+
+            self_critical(Path(settings.out), settings.self_critical_epochs)
 
 
 if __name__ == "__main__":
