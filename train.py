@@ -123,7 +123,7 @@ def train(settings: Settings) -> list[dict]:
     run = {"run_id": uuid.uuid4().hex[:12], "epoch": 1, "step": 0, "history": [], "loss": 0.0}
     if saved:
         run = restore(saved, state)
-    log = Log(out / settings.log_file, append=settings.resume)
+    log = Log(settings)
 
     # 3. the loop
     for epoch in range(run["epoch"], settings.num_epochs + 1):
@@ -159,6 +159,7 @@ def train(settings: Settings) -> list[dict]:
         # 4. after the epoch: scores, the pair of weights, the checkpoint
         row = {"epoch": epoch, "loss": float(run["loss"]) / steps}
         row["seconds"] = time.monotonic() - began
+        examples: dict[str, str] = {}
         log(f"epoch {epoch} done      {loss_and_perplexity(row['loss'])}")
         with average.in_place():
             if "val" in sources and validate_now(settings, epoch):
@@ -166,7 +167,7 @@ def train(settings: Settings) -> list[dict]:
                     scores, said = validate(sources["val"], decoder, vocab)
                 row |= scores
                 for photo in sources["val"].captions.photos[:EXAMPLES]:
-                    log(f"    {photo.path.name}: {said.get(photo.id, '(unreadable)')}")
+                    examples[photo.path.name] = said.get(photo.id, "(unreadable)")
             run["history"].append(row)
             best = best_epoch(run["history"], settings.best_by)
             if epoch in (best, settings.num_epochs) or epoch % settings.save_every == 0:
@@ -178,7 +179,7 @@ def train(settings: Settings) -> list[dict]:
         run |= {"epoch": epoch + 1, "step": 0, "loss": 0.0}
         checkpoint(settings, run, state)
         write_history(out / "history.csv", run["history"])
-        log("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        log.epoch(row, examples)
         if settings.patience and epoch - best >= settings.patience:
             log(f"stopped: no better {settings.best_by} for {epoch - best} epochs")
             break
@@ -239,17 +240,35 @@ def write_history(path: Path, history: list[dict]) -> None:
 
 
 class Log:
-    """Lines for the screen and for the log file."""
+    """Lines for the screen and the log file; numbers and captions for TensorBoard, if wanted."""
 
-    def __init__(self, path: Path, append: bool):
-        self.path = path
-        if not append:
-            path.write_text("", encoding="utf-8")
+    def __init__(self, settings: Settings):
+        self.path, self.board = Path(settings.out, settings.log_file), None
+        if not settings.resume:
+            self.path.write_text("", encoding="utf-8")
+        if settings.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("--tensorboard needs `pip install tensorboard`.") from None
+            self.board = SummaryWriter(settings.out)
 
     def __call__(self, line: str) -> None:
         print(line, flush=True)
         with open(self.path, "a", encoding="utf-8") as file:
             print(line, file=file)
+
+    def epoch(self, row: dict, examples: dict[str, str]) -> None:
+        """The numbers of an epoch, and the captions of a few photos that stay the same."""
+        for name, text in examples.items():
+            self(f"    {name}: {text}")
+        self("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        if self.board:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["epoch"])
+            for name, text in examples.items():
+                self.board.add_text(name, text, row["epoch"])
+            self.board.flush()
 
 
 def main() -> None:

@@ -82,7 +82,7 @@ def self_critical(
 ) -> list[dict]:
     """Goes on from run/best for `num_epochs`; returns the history with the new epochs."""
     checkpoint = load_checkpoint(run, {})
-    settings = Settings(**checkpoint["settings"] | {"out": str(run), "resume": False})
+    settings = Settings(**checkpoint["settings"] | {"out": str(run), "resume": True})
     best = run / "best"
     history = checkpoint["run"]["history"]
     about = load_part(best / "encoder.pkl", "encoder")
@@ -96,7 +96,7 @@ def self_critical(
     learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
     optimizer = torch.optim.Adam(learning, lr)
     average = AverageOfWeights(learning, settings.average)
-    log, first = Log(run / settings.log_file, append=True), history[-1]["epoch"] + 1
+    log, first = Log(settings), history[-1]["epoch"] + 1
     torch.manual_seed(settings.seed + first)
     for epoch in range(first, first + num_epochs):
         began, total = time.monotonic(), 0.0
@@ -128,7 +128,7 @@ def self_critical(
             if best_epoch(history, "CIDEr") == epoch:
                 keep_best(run, epoch)
         write_history(run / "history.csv", history)
-        log("  ".join(f"{name} {value:.4g}" for name, value in history[-1].items()))
+        log.epoch(history[-1], examples={})
     return history
 
 
