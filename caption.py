@@ -111,7 +111,10 @@ class Captioner:
         temperature  0 searches by beam; above 0 draws `n_best` captions at random, see
                      `search.sample`
         """
-        opened = [p if isinstance(p, Image.Image) else read_photo(p) for p in photos]
+        if n_best < 1 or max_words < 1:
+            raise ValueError("n_best and max_words must be 1 or more.")
+        enough = self.transform.enough
+        opened = [p if isinstance(p, Image.Image) else read_photo(p, enough) for p in photos]
         features = self.features(opened)
         if temperature == 0:
             found = beam_search(self.decoder, features, beam_size, alpha, max_words, n_best)
@@ -139,7 +142,7 @@ class Captioner:
 
         def read(path: Path) -> tuple[Path, Image.Image | str]:
             try:
-                photo = read_photo(path, at_least=self.transform.crop)
+                photo = read_photo(path, self.transform.enough)
             except (OSError, ValueError) as error:
                 return path, str(error)
             return path, photo
@@ -178,7 +181,10 @@ def official_ids(annotations: str | None, paths: list[Path]) -> list[int | str]:
     """The id that each photo has in an annotation file; without one, its name without suffix."""
     if annotations is None:
         return [path.stem for path in paths]
-    known = {image["file_name"]: image["id"] for image in read_json(annotations)["images"]}
+    try:
+        known = {image["file_name"]: image["id"] for image in read_json(annotations)["images"]}
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{annotations} is not in COCO's format ({error!r} fails).") from None
     unknown = [path.name for path in paths if path.name not in known]
     if unknown:
         raise ValueError(f"{annotations} does not list {unknown[0]} ({len(unknown)} such photos).")

@@ -172,7 +172,7 @@ def fill(
 
     def look(row: int) -> Tensor | str:
         try:
-            photo = read_photo(photos[row].path, at_least=plain.resize)
+            photo = read_photo(photos[row].path, at_least=plain.enough)
         except (OSError, ValueError) as error:
             return str(error)
         cuts = [plain.cut(photo)]

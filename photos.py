@@ -88,6 +88,11 @@ class PhotoTransform:
                 "at most 4096 pixels."
             )
 
+    @property
+    def enough(self) -> int:
+        """Pixels of the shorter side that `read_photo` needs; with fewer, features would change."""
+        return 2 * self.crop
+
     def __call__(self, photo: Image.Image, seed: object = None) -> Tensor:
         return self.normalize(self.cut(photo, seed))
 
