@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
 from data_loader import (
     CaptionSet,
@@ -92,6 +92,7 @@ class PhotoBatches:
         vary = transform_of(encoder, train=settings.views > 1)
         self.pairs = PhotoCaptions(captions, packed, vary, vocab)
         self.singles = PhotosWithCaptions(captions, transform_of(encoder))
+        self.readable = sorted(set(captions.photo_of))
 
     def steps(self) -> int:
         return -(-len(self.packed) // self.settings.batch_size)
@@ -100,18 +101,20 @@ class PhotoBatches:
         seed = self.settings.seed + number
         batches = length_batches(self.packed.lengths, self.settings.batch_size, seed)
         keys = [[(number, row) for row in rows.tolist()] for rows in batches[first:]]
+        chance = torch.Generator()  # its own: the loader must not draw what dropout would have drawn
         loader = DataLoader(
             self.pairs,
             batch_sampler=keys,
             collate_fn=self.pairs.collate,
             num_workers=self.settings.num_workers,
+            generator=chance,
         )
         for images, captions in loader:
             yield images.to(self.device), captions.to(self.device)
 
     def photos(self) -> Iterator[tuple[list, Tensor]]:
         loader = DataLoader(
-            self.singles,
+            Subset(self.singles, self.readable),
             PHOTO_BATCH // 4,
             collate_fn=self.singles.collate,
             num_workers=self.settings.num_workers,
