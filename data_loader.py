@@ -1,6 +1,7 @@
 """Captions in COCO's format -> batches, from photos or from cached features.
 
     read_captions(cocoapi_loc, "train")  one split: its photos, their captions
+    CaptionSet.union(sets)               several of them as one
     PackedCaptions                       all captions as one flat tensor; any batch by indexing
     length_batches(lengths, ...)         every caption once, batches of similar length
     get_loader(transform, mode, ...)     the DataLoader that courses of this family share
@@ -37,6 +38,18 @@ class CaptionSet:
     photos: list[Photo]
     captions: list[str]
     photo_of: list[int]
+
+    @classmethod
+    def union(cls, sets: dict[str, "CaptionSet"]) -> "CaptionSet":
+        """All sets as one; ids become "<name>:<id>", for two sets may use the same ones."""
+        if len(sets) == 1:
+            return next(iter(sets.values()))
+        whole = cls([], [], [])
+        for name, some in sets.items():
+            whole.photo_of += [len(whole.photos) + row for row in some.photo_of]
+            whole.photos += [Photo(f"{name}:{photo.id}", photo.path) for photo in some.photos]
+            whole.captions += some.captions
+        return whole
 
     def references(self) -> dict[int | str, list[str]]:
         """photo id -> its captions, as the scores want them"""
@@ -83,6 +96,10 @@ def find_split(cocoapi_loc: str | os.PathLike, split: str) -> tuple[Path, Path]:
         f"{annotations} has no captions_{split}*.json (it has: {', '.join(have) or 'none'}). "
         "Run prepare.py or toy_coco.py for this folder again."
     )
+
+
+def has_split(cocoapi_loc: str | os.PathLike, split: str) -> bool:
+    return any(Path(cocoapi_loc, "annotations").glob(f"captions_{split}*.json"))
 
 
 def read_captions(cocoapi_loc: str | os.PathLike, split: str) -> CaptionSet:

@@ -9,7 +9,7 @@ or not, chosen once for each (photo, view), so augmentation survives the cache.
 
 A store lives in `out/<fingerprint>/`: `features.npy` and `index.json` (which photos, network,
 transform, precision). Another network or transform has another fingerprint, so stale features are
-never used. Safe to delete.
+never used. Safe to delete. Several processes (distributed.py) fill one store together.
 """
 
 import dataclasses
@@ -18,20 +18,23 @@ import json
 import os
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
+import distributed
 from backbones import as_grid
 from data_loader import CaptionSet, Photo
 from model import EncoderCNN
 from photos import PhotoTransform, read_photo
+from saving import told
 from speed import fast_dtype, fast_network, in_parallel, pick_device
 from vocabulary import read_json, write_atomically
 
-SAVE_EVERY = 15.0  # seconds between notes of how far extraction has come
+SAVE_EVERY = 32  # batches between notes of how far extraction has come
 
 
 def transform_of(encoder: EncoderCNN, train: bool = False) -> PhotoTransform:
@@ -43,7 +46,7 @@ class FeatureStore:
     """Features of one split; row i belongs to photo i.
 
     array       (N, views, P, D) float16 on disk; pages are read when touched
-    unreadable  {row: why} for photos that could not be read; their features are zero
+    unreadable  {row: why} for photos that could not be read; their features mean nothing
     """
 
     def __init__(self, folder: Path):
@@ -108,8 +111,9 @@ def extract(
     batch_size  images given to the network at once; part of what makes the result repeatable
     precision   "auto" (bfloat16 where it is fast) or "float32"
 
-    An interrupted extraction goes on where it stopped, with the same bytes in the end. A photo that
-    cannot be read is reported and left out. Memory does not grow with the number of photos.
+    An interrupted extraction goes on where it stopped, with the same bytes in the end, whatever the
+    number of processes. A photo that cannot be read is reported and left out. Memory does not grow
+    with the number of photos.
     """
     if views < 1:
         raise ValueError(f"views counts looks at each photo; {views} must be 1 or more.")
@@ -118,22 +122,26 @@ def extract(
     job = describe(encoder, dataset.photos, views, grid, dtype)
     job["batch"] = max(1, batch_size // views)  # photos a step: a photo is decoded once
     folder = Path(out) / hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
-    store = open_or_create(folder, job, encoder)
+    distributed.agree(job, "photos and network")
+    if distributed.rank() == 0:
+        open_or_create(folder, job, encoder)
+    distributed.gather("ready")
+    store = FeatureStore(folder)
     if store.done < len(store):
         fill(store, encoder, dataset.photos, device, dtype)
         store = FeatureStore(folder)
-    if store.unreadable:
+    if store.unreadable and distributed.rank() == 0:
         first = next(iter(store.unreadable.values()))
         print(f"left out {len(store.unreadable)} unreadable photos, the first: {first}")
     return store
 
 
-def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> FeatureStore:
-    """The store in `folder`, finished or begun; a new one where there is none or it is broken."""
+def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> None:
+    """Leaves a store in `folder`: what is there, finished or begun, or a new one."""
     try:
         store = FeatureStore(folder)
         if store.job == job and len(store) == job["count"]:
-            return store
+            return
         print(f"the features in {folder} belong to another job; computing them anew")
     except FileNotFoundError:
         pass
@@ -141,14 +149,13 @@ def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> FeatureStore
         print(f"the features in {folder} are broken ({error}); computing them anew")
     places = encoder.backbone.all_places if job["grid"] else 1
     shape = (job["count"], job["views"], places, encoder.backbone.grid_size)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the array counts
     if not job["grid"]:
         shape = (*shape[:2], shape[3])
-    array = np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape)
-    array.flush()
+    with told(folder / "features.npy"):
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the array counts
+        np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape).flush()
     note_progress(folder, job, 0, {})
-    return FeatureStore(folder)
 
 
 def note_progress(folder: Path, job: dict, done: int, unreadable: dict[int, str]) -> None:
@@ -163,12 +170,21 @@ def fill(
     device: torch.device,
     dtype: torch.dtype,
 ) -> None:
-    """Computes the rows from `store.done` on, in the same batches whether interrupted or not."""
-    array = np.load(store.folder / "features.npy", mmap_mode="r+")
+    """Computes the rows from `store.done` on, in the same batches whether interrupted or not.
+
+    Of several processes each takes every n-th batch; how far all are is noted together.
+    """
     job, unreadable = store.job, dict(store.unreadable)
     views, step = job["views"], job["batch"]
     plain, varied = transform_of(encoder), transform_of(encoder, train=True)
     network = fast_network(encoder.backbone.network, device, dtype, len(photos) * views)
+    together = step * distributed.world()  # photos in one round of all processes
+    rounds = range(store.done, len(photos), together)
+
+    def mine(start: int) -> range:
+        """The rows of this process in the round that begins at `start`."""
+        first = start + step * distributed.rank()
+        return range(first, min(first + step, len(photos)))
 
     def look(row: int) -> Tensor | str:
         try:
@@ -179,30 +195,43 @@ def fill(
         cuts += [varied.cut(photo, (photos[row].path.name, view)) for view in range(1, views)]
         return torch.stack(cuts)  # (views, 3, crop, crop) uint8
 
-    began = told = saved = time.monotonic()
-    looks = in_parallel(look, range(store.done, len(photos)))
-    for first in range(store.done, len(photos), step):
-        rows = range(first, min(first + step, len(photos)))
-        pixels = []
-        for row in rows:
-            cuts = next(looks)
-            if isinstance(cuts, str):
-                unreadable[row] = cuts
-                cuts = torch.zeros(views, 3, plain.crop, plain.crop, dtype=torch.uint8)
-            pixels.append(cuts)
-        blank = torch.zeros(
-            views * (step - len(rows)), 3, plain.crop, plain.crop, dtype=torch.uint8
-        )
-        images = plain.normalize(torch.cat([*pixels, blank]).to(device))  # always the same shape
+    def compute(rows: range, looks: Iterator[Tensor | str]) -> np.ndarray:
+        """(rows, views, ...) float16; a photo that cannot be read counts as black."""
+        pixels = torch.zeros(step, views, 3, plain.crop, plain.crop, dtype=torch.uint8)
+        for place, row in enumerate(rows):
+            seen = next(looks)
+            if isinstance(seen, str):
+                unreadable[row] = seen
+            else:
+                pixels[place] = seen
+        images = plain.normalize(pixels.flatten(0, 1).to(device))  # always the same shape
         result = as_grid(network(images), job["grid"]).half().cpu().numpy()
-        array[first : rows.stop] = result.reshape(step, *array.shape[1:])[: len(rows)]
-        now = time.monotonic()
-        if now - saved > SAVE_EVERY or rows.stop == len(photos):
-            array.flush()
-            note_progress(store.folder, job, rows.stop, unreadable)
-            saved = now
-        if (now - told > 5 and sys.stderr.isatty()) or rows.stop == len(photos):
-            rate = (rows.stop - store.done) / (now - began)
-            left = (len(photos) - rows.stop) / rate
-            print(f"features {rows.stop}/{len(photos)}, {rate:.0f} photos/s, {left:.0f} s left")
-            told = now
+        return result.reshape(step, views, -1)[: len(rows)]
+
+    began = shown = time.monotonic()
+    looks, noted = in_parallel(look, (row for start in rounds for row in mine(start))), 0
+    path = store.folder / "features.npy"
+    with open(path, "r+b") as file:  # a full disk would kill who writes to a memory map
+        for number, start in enumerate(rounds, 1):
+            rows, done = mine(start), min(start + together, len(photos))
+            result = compute(rows, looks) if rows else np.empty(0)
+            with told(path):
+                file.seek(store.array.offset + rows.start * store.array[0].nbytes)
+                file.write(result.tobytes())
+            if number - noted >= SAVE_EVERY or done == len(photos):
+                with told(path):
+                    file.flush()
+                    os.fsync(file.fileno())
+                for others in distributed.gather(unreadable):
+                    unreadable |= others
+                if distributed.rank() == 0:
+                    note_progress(store.folder, job, done, dict(sorted(unreadable.items())))
+                noted = number
+            now = time.monotonic()
+            if (now - shown > 5 and sys.stderr.isatty()) or done == len(photos):
+                rate = (done - store.done) / (now - began)
+                left = (len(photos) - done) / rate
+                if distributed.rank() == 0:
+                    print(f"features {done}/{len(photos)}, {rate:.0f} photos/s, {left:.0f} s left")
+                shown = now
+    distributed.gather("noted")

@@ -2,35 +2,49 @@
 
     save_pair(folder, name, ...)       encoder-<name>.pkl and decoder-<name>.pkl
     load_pair(encoder_file, ...)       the encoder, the decoder and its vocabulary, checked
-    load_checkpoint(folder, settings)  all that a run needs to go on
+    checkpoint(settings, run, state)   all that the next step depends on, in checkpoint.pkl
+    load_checkpoint(folder, settings)  what it wrote, checked against the settings
+    restore(saved, state)              puts it in place: the run goes on as if never interrupted
 
 The encoder file holds what was trained (a few MB); the backbone is named by architecture, weights
 and fingerprint, so the wrong one is noticed. The decoder file carries its vocabulary.
 """
 
+import contextlib
+import dataclasses
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch import nn
 
+import distributed
 from backbones import load_plain
 from contract import Decoder
 from model import EncoderCNN, make_decoder
+from settings import Settings
 from vocabulary import Vocabulary, write_atomically
+
+
+@contextlib.contextmanager
+def told(path: str | os.PathLike) -> Iterator[None]:
+    """A full disk or a read-only folder, in a sentence; torch.save speaks in RuntimeErrors."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        raise OSError(
+            f"{path} could not be written ({reason}). Free some space or choose another folder; "
+            "what was saved before is unharmed, and --resume goes on from it."
+        ) from None
 
 
 def save(path: str | os.PathLike, content: dict) -> None:
     """`torch.save`, written beside its place and renamed into it."""
-    try:
-        with write_atomically(path) as file:
-            torch.save(content, file)
-    except (OSError, RuntimeError) as error:
-        raise OSError(
-            f"{path} could not be written ({error}). Free some space or choose another folder; "
-            "what was saved before is unharmed, and --resume goes on from it."
-        ) from None
+    with told(path), write_atomically(path) as file:
+        torch.save(content, file)
 
 
 def trained(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -137,18 +151,94 @@ def load_pair(
     return encoder.to(device).eval(), decoder.to(device).eval(), vocab
 
 
-def load_checkpoint(folder: str | os.PathLike, settings: dict) -> dict:
-    """The content of `checkpoint.pkl`; ValueError where it belongs to a run of other settings."""
+def sweep(folder: Path) -> None:
+    """Removes what a killed run left half written."""
+    for half in (*folder.glob(".*.tmp"), *folder.glob("best/.*.tmp")):
+        half.unlink(missing_ok=True)
+
+
+def checkpoint(settings: Settings, run: dict, state: dict) -> None:
+    """All that the next step depends on, in checkpoint.pkl; of all processes the first writes it.
+
+    run    where the training is: run_id, epoch, step, loss so far, history
+    state  what learns: "learning" (parameters), "optimizer", "schedule", "average"
+    """
+    chance = {"cpu": torch.get_rng_state()}  # the next dropout follows from it
+    if torch.cuda.is_available():
+        chance["cuda"] = torch.cuda.get_rng_state()
+    content = {
+        "settings": dataclasses.asdict(settings),
+        "run": run,
+        "weights": [parameter.detach() for parameter in state["learning"]],
+        "average": {"steps": state["average"].steps, "weights": state["average"].average},
+        "optimizer": state["optimizer"].state_dict(),
+        "schedule": state["schedule"].state_dict(),
+        "random": distributed.gather(chance),
+    }
+    if distributed.rank() == 0:
+        save(Path(settings.out) / "checkpoint.pkl", content)
+
+
+def load_checkpoint(folder: str | os.PathLike, settings: dict) -> dict | None:
+    """The content of `checkpoint.pkl`; None where a run began and was killed before its first one.
+
+    Raises FileNotFoundError where none began, ValueError where it belongs to other settings.
+    """
     path = Path(folder) / "checkpoint.pkl"
     if not path.is_file():
+        if Path(folder, settings.get("log_file", "")).is_file():
+            return None
         raise FileNotFoundError(f"{path} is missing: nothing to resume. Leave --resume out.")
     content = load_plain(path)
-    free = {"resume", "num_epochs", "patience", "print_every", "save_every", "checkpoint_every"}
+    if not isinstance(content.get("settings"), dict) or not isinstance(content.get("run"), dict):
+        raise ValueError(f"{path} is no checkpoint of this course; train.py writes them.")
+    free = {"resume", "patience", "print_every", "save_every", "checkpoint_every"}
     free |= {"num_workers", "out", "tensorboard", "log_file"}
-    for name, value in content.get("settings", {}).items():
+    if settings.get("schedule") in ("constant", "plateau"):  # the others are drawn to the end
+        free.add("num_epochs")
+    for name, value in content["settings"].items():
         if name not in free and settings.get(name, value) != value:
             raise ValueError(
                 f"{path} was made with {name}={value}, not {settings[name]}; use the same settings "
                 "to resume, or another folder to begin anew."
             )
     return content
+
+
+def restore(saved: dict, state: dict) -> dict:
+    """Puts a checkpoint's numbers in place; returns where the run was, see `checkpoint`.
+
+    Raises ValueError where they do not fit the models of this run.
+    """
+    learning, average, optimizer = state["learning"], state["average"], state["optimizer"]
+    try:
+        for tensors, values in (
+            (learning, saved["weights"]),
+            (average.average, saved["average"]["weights"]),
+        ):
+            if [tensor.shape for tensor in tensors] != [value.shape for value in values]:
+                raise ValueError("its weights have other shapes")
+            average.copy(tensors, values)
+        average.steps = int(saved["average"]["steps"])
+        optimizer.load_state_dict(saved["optimizer"])
+        for parameter, memory in optimizer.state.items():
+            if any(t.dim() and t.shape != parameter.shape for t in memory.values()):
+                raise ValueError("its optimizer remembers weights of other shapes")
+        state["schedule"].load_state_dict(saved["schedule"])
+        if distributed.rank() < len(saved["random"]):  # else: more processes than before
+            chance = saved["random"][distributed.rank()]
+            torch.set_rng_state(chance["cpu"])
+            if "cuda" in chance and torch.cuda.is_available():
+                torch.cuda.set_rng_state(chance["cuda"])
+        run = saved["run"]
+        whole = isinstance(run["history"], list) and {"epoch", "step", "run_id"} <= run.keys()
+        if not whole or len(run["history"]) != run["epoch"] - 1:
+            raise ValueError("it does not say where the run was")
+        loss = torch.as_tensor(run["loss"], dtype=torch.float32, device=learning[0].device)
+    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise ValueError(
+            f"checkpoint.pkl does not fit this run ({reason}). Resume with the code and settings "
+            "that wrote it, or begin anew without --resume."
+        ) from None
+    return run | {"loss": loss}

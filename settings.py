@@ -26,7 +26,9 @@ def setting(default: Any, about: str, choices: tuple[str, ...] | None = None) ->
 @dataclass
 class Settings:
     # data
-    data: str = setting("data/toy", "folder in COCO's layout (see prepare.py, toy_coco.py)")
+    data: str | tuple[str, ...] = setting(
+        "data/toy", "folder in COCO's layout (see prepare.py, toy_coco.py), or several of them"
+    )
     vocab_threshold: int = setting(5, "a word must be used so often to be in the vocabulary")
     max_words: int | None = setting(None, "at most so many words in the vocabulary")
     num_samples: int | None = setting(None, "only the first so many photos, for a quick try")
@@ -81,6 +83,8 @@ class Settings:
     self_critical_epochs: int = setting(0, "epochs of extras.self_critical after the others")
 
     def __post_init__(self) -> None:
+        if not isinstance(self.data, str):
+            self.data = tuple(self.data) if len(self.data) > 1 else self.data[0]
         for f in dataclasses.fields(self):
             value, choices = getattr(self, f.name), f.metadata["choices"]
             if choices and value is not None and value not in choices:
@@ -103,6 +107,11 @@ class Settings:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}.")
         if self.lr <= 0:
             raise ValueError(f"lr must be above 0, not {self.lr}.")
+
+    @property
+    def folders(self) -> list[str]:
+        """The folders of data, one or several."""
+        return [self.data] if isinstance(self.data, str) else list(dict.fromkeys(self.data))
 
     @property
     def grid(self) -> bool:
@@ -151,8 +160,10 @@ def settings_parser(description: str) -> argparse.ArgumentParser:
             continue
         optional = get_origin(f.type) is types.UnionType
         kind = get_args(f.type)[0] if optional else f.type
-        choices = f.metadata["choices"]
-        parser.add_argument(flag, type=kind, default=f.default, choices=choices, help=about)
+        options = {"choices": f.metadata["choices"], "default": f.default, "help": about}
+        if tuple[str, ...] in get_args(f.type):
+            options["nargs"] = "+"
+        parser.add_argument(flag, type=kind, **options)
     return parser
 
 

@@ -7,7 +7,8 @@
     train(settings)     the loop; returns the history, a dictionary for each epoch
 
 After epoch i: encoder-i.pkl and decoder-i.pkl; also best/, history.csv, training.log and
-checkpoint.pkl, from which `--resume` goes on.
+checkpoint.pkl, from which `--resume` goes on. `torchrun --nproc-per-node 8 train.py ...` trains
+with 8 processes; without torchrun, what is called `distributed` here does nothing.
 """
 
 import csv
@@ -22,12 +23,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+import distributed
 import metrics
-from batches import CachedBatches, PhotoBatches, prepare_data
+from batches import WHOLE, CachedBatches, PhotoBatches, Share, prepare_data
 from contract import Decoder
 from learning import AverageOfWeights, autocast, balance, make_optimizer, make_schedule
 from model import EncoderCNN, make_decoder
-from saving import keep_best, load_checkpoint, save, save_pair
+from saving import checkpoint, keep_best, load_checkpoint, restore, save_pair, sweep, told
 from search import greedy
 from settings import Settings, read_settings
 from speed import pick_device
@@ -43,12 +45,17 @@ def caption_loss(
     label_smoothing: float = 0.0,
     attention_penalty: float = 0.0,
     scheduled_sampling: float = 0.0,
+    share: Share = WHOLE,
 ) -> tuple[Tensor, int]:
     """Mean cross-entropy of each next word, and the number of words it is the mean of.
 
     features (B, P, E), captions (B, T). The word after <start> is the first target, <end> the last;
     padding is neither projected to the vocabulary nor counted.
+
+    share  of a batch that these captions are: the losses of all its shares add up to its loss
     """
+    if not len(captions):  # the last batch may be too small for all processes
+        return features.sum() * 0.0, 0
     inputs, targets = captions[:, :-1], captions[:, 1:]
     is_word = targets != Vocabulary.pad
     if scheduled_sampling:  # in parallel: Mihaylova & Martins 2019, arXiv:1906.07651
@@ -60,9 +67,10 @@ def caption_loss(
     hidden, attention = decoder.hidden_states(features, inputs)  # (B, T - 1, H), (B, T - 1, P)
     logits = decoder.output(hidden[is_word]).float()  # (words, V)
     loss = F.cross_entropy(logits, targets[is_word], label_smoothing=label_smoothing)
+    loss = loss * share.words
     if attention is not None and attention_penalty:  # "doubly stochastic": every place in turn
         looked = (attention * is_word[..., None]).sum(dim=1)  # (B, P)
-        loss = loss + attention_penalty * (1 - looked).square().mean()
+        loss = loss + attention_penalty * (1 - looked).square().mean() * share.captions
     return loss, len(logits)
 
 
@@ -72,29 +80,37 @@ def validate(
 ) -> tuple[dict[str, float], dict]:
     """Loss where each word follows the true ones, scores where it follows the model's own.
 
-    Returns the numbers, and {photo id: greedy caption} of every photo.
+    Returns the numbers, and {photo id: greedy caption} of every photo; the same in all processes.
     """
     decoder.eval()
     total, words = 0.0, 0
-    for inputs, captions in source.epoch(0):
+    for inputs, captions, _ in source.epoch(0):
         loss, count = caption_loss(decoder, source.encode(inputs), captions)
         total, words = total + loss.item() * count, words + count
     said = {}
-    for ids, inputs in source.photos():
+    for ids, inputs in source.photos(distributed.rank(), distributed.world()):
         for photo_id, ids_of_words in zip(
             ids, greedy(decoder, source.encode(inputs)).tolist(), strict=True
         ):
             said[photo_id] = vocab.decode(ids_of_words)
+    shares = distributed.gather((total, words, said))
+    total, words = (sum(share[i] for share in shares) for i in (0, 1))
+    said = {photo_id: text for share in shares for photo_id, text in share[2].items()}
     references = {i: refs for i, refs in source.captions.references().items() if refs}
     scores = metrics.evaluate(references, {i: said[i] for i in references})
-    return {"val_loss": total / words, **scores}, said
+    return distributed.from_first({"val_loss": total / words, **scores}), said
 
 
 def train(settings: Settings) -> list[dict]:
     """Trains a captioner; the history has a dictionary of numbers for each epoch."""
     out, device = Path(settings.out), pick_device(settings.device)
-    out.mkdir(parents=True, exist_ok=True)
+    writes = distributed.rank() == 0  # one process for all
     saved = load_checkpoint(out, dataclasses.asdict(settings)) if settings.resume else None
+    distributed.agree(saved and position(saved["run"]), "checkpoint")
+    if writes:
+        sweep(out)
+    log = Log(settings)
+    log(f"going on with {position(saved['run'])}" if saved else "beginning")
 
     # 1. the encoder, the data, the decoder
     torch.manual_seed(settings.seed)
@@ -112,6 +128,8 @@ def train(settings: Settings) -> list[dict]:
     encoder, decoder = encoder.to(device), decoder.to(device)
     _, some_photos = next(sources["train"].photos())
     balance(encoder.embed, sources["train"].encode(some_photos))
+    if not writes:
+        torch.manual_seed(settings.seed + distributed.rank())  # dropout of its own
 
     # 2. what learns, and how
     learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
@@ -123,15 +141,19 @@ def train(settings: Settings) -> list[dict]:
     run = {"run_id": uuid.uuid4().hex[:12], "epoch": 1, "step": 0, "history": [], "loss": 0.0}
     if saved:
         run = restore(saved, state)
-    log = Log(settings)
 
     # 3. the loop
     for epoch in range(run["epoch"], settings.num_epochs + 1):
+        waited = epoch - 1 - best_epoch(run["history"], settings.best_by)
+        if settings.patience and waited >= settings.patience:
+            log(f"stopped: no better {settings.best_by} for {waited} epochs")
+            break
         encoder.train()
         decoder.train()
         began, first = time.monotonic(), run["step"]
         batches = sources["train"].epoch(1 if settings.overfit else epoch, first)
-        for step, (inputs, captions) in enumerate(itertools.islice(batches, steps), first + 1):
+        batches = itertools.islice(batches, steps - first)
+        for step, (inputs, captions, share) in enumerate(batches, first + 1):
             with autocast(settings, device):
                 loss, _ = caption_loss(
                     decoder,
@@ -140,16 +162,18 @@ def train(settings: Settings) -> list[dict]:
                     settings.label_smoothing,
                     settings.attention_penalty,
                     settings.scheduled_sampling,
+                    share,
                 )
             optimizer.zero_grad()
             loss.backward()
+            loss = distributed.sum_gradients(learning, loss.detach())
             if settings.clip:
                 nn.utils.clip_grad_norm_(learning, settings.clip)
             optimizer.step()
             if settings.schedule != "plateau":
                 schedule.step()
             average.update()
-            run["loss"] += loss.detach()  # a tensor: reading it would wait for the GPU
+            run["loss"] += loss  # a tensor: reading it would wait for the GPU
             if step % settings.print_every == 0:
                 log(f"epoch {epoch} step {step}/{steps}  {loss_and_perplexity(loss.item())}")
             if settings.checkpoint_every and step % settings.checkpoint_every == 0:
@@ -170,19 +194,18 @@ def train(settings: Settings) -> list[dict]:
                     examples[photo.path.name] = said.get(photo.id, "(unreadable)")
             run["history"].append(row)
             best = best_epoch(run["history"], settings.best_by)
-            if epoch in (best, settings.num_epochs) or epoch % settings.save_every == 0:
+            keep = epoch in (best, settings.num_epochs) or epoch % settings.save_every == 0
+            if writes and keep:
                 save_pair(out, epoch, encoder, decoder, vocab, run["run_id"], fingerprint)
-            if epoch == best:
+            if writes and epoch == best:
                 keep_best(out, epoch)
         if settings.schedule == "plateau":
             schedule.step(row.get("val_loss", row["loss"]))
         run |= {"epoch": epoch + 1, "step": 0, "loss": 0.0}
-        checkpoint(settings, run, state)
-        write_history(out / "history.csv", run["history"])
+        if writes:
+            write_history(out / "history.csv", run["history"])
+        checkpoint(settings, run, state)  # last: until it is there, the above is done again
         log.epoch(row, examples)
-        if settings.patience and epoch - best >= settings.patience:
-            log(f"stopped: no better {settings.best_by} for {epoch - best} epochs")
-            break
     return run["history"]
 
 
@@ -200,39 +223,16 @@ def best_epoch(history: list[dict], best_by: str) -> int:
     """The epoch with the highest CIDEr or the lowest loss; the last where none was validated."""
     sign, name = (1, "CIDEr") if best_by == "CIDEr" else (-1, "val_loss")
     validated = [row for row in history if name in row]
-    return max(validated or history[-1:], key=lambda row: sign * row.get(name, 0))["epoch"]
+    candidates = validated or history[-1:] or [{"epoch": 0}]
+    return max(candidates, key=lambda row: sign * row.get(name, 0))["epoch"]
 
 
-def checkpoint(settings: Settings, run: dict, state: dict) -> None:
-    """All that the next step depends on, in checkpoint.pkl."""
-    content = {
-        "settings": dataclasses.asdict(settings),
-        "run": run,
-        "weights": [parameter.detach() for parameter in state["learning"]],
-        "average": {"steps": state["average"].steps, "weights": state["average"].average},
-        "optimizer": state["optimizer"].state_dict(),
-        "schedule": state["schedule"].state_dict(),
-        "random": torch.get_rng_state(),
-        "random_cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-    }
-    save(Path(settings.out) / "checkpoint.pkl", content)
-
-
-def restore(saved: dict, state: dict) -> dict:
-    """Puts a checkpoint's numbers in place; returns where the run was."""
-    state["average"].copy(state["learning"], saved["weights"])
-    state["average"].copy(state["average"].average, saved["average"]["weights"])
-    state["average"].steps = saved["average"]["steps"]
-    state["optimizer"].load_state_dict(saved["optimizer"])
-    state["schedule"].load_state_dict(saved["schedule"])
-    torch.set_rng_state(saved["random"])
-    if saved["random_cuda"] and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(saved["random_cuda"])
-    return saved["run"]
+def position(run: dict) -> str:
+    return f"epoch {run['epoch']} after step {run['step']} of run {run['run_id']}"
 
 
 def write_history(path: Path, history: list[dict]) -> None:
-    with write_atomically(path, "w") as file:
+    with told(path), write_atomically(path, "w") as file:
         columns = max(history, key=len)  # an epoch without validation has fewer
         table = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
         table.writeheader()
@@ -240,13 +240,19 @@ def write_history(path: Path, history: list[dict]) -> None:
 
 
 class Log:
-    """Lines for the screen and the log file; numbers and captions for TensorBoard, if wanted."""
+    """Lines for the screen and the log file; numbers and captions for TensorBoard, if wanted.
+
+    Of several processes only the first speaks.
+    """
 
     def __init__(self, settings: Settings):
         self.path, self.board = Path(settings.out, settings.log_file), None
-        if not settings.resume:
-            self.path.write_text("", encoding="utf-8")
-        if settings.tensorboard:
+        self.speaks = distributed.rank() == 0
+        if self.speaks and not settings.resume:
+            with told(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.write_text("", encoding="utf-8")
+        if self.speaks and settings.tensorboard:
             try:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
@@ -254,9 +260,10 @@ class Log:
             self.board = SummaryWriter(settings.out)
 
     def __call__(self, line: str) -> None:
-        print(line, flush=True)
-        with open(self.path, "a", encoding="utf-8") as file:
-            print(line, file=file)
+        if self.speaks:
+            print(line, flush=True)
+            with told(self.path), open(self.path, "a", encoding="utf-8") as file:
+                print(line, file=file)
 
     def epoch(self, row: dict, examples: dict[str, str]) -> None:
         """The numbers of an epoch, and the captions of a few photos that stay the same."""
@@ -274,8 +281,10 @@ class Log:
 def main() -> None:
     with cli_errors():
         settings = read_settings(__doc__.splitlines()[0])
-        train(settings)
-        if settings.self_critical_epochs:
+        with distributed.joined(settings.device):
+            train(settings)
+            first = distributed.rank() == 0
+        if first and settings.self_critical_epochs:
             from extras.self_critical import self_critical  # it starts from this module
 
             self_critical(Path(settings.out), settings.self_critical_epochs)

@@ -118,9 +118,9 @@ def validation_loss(data: Path, weights: str, out: Path) -> float:
     device = pick_device()
     files = (out / f"{part}-{EPOCHS}.pkl" for part in ("encoder", "decoder"))
     encoder, decoder, vocab = load_pair(*files, weights, device)
-    source = batches.prepare_split(settings, encoder, "val", vocab)
+    source, _ = batches.prepare_split(settings, encoder, "val", vocab)
     total = words = 0.0
-    for inputs, captions in source.epoch(0):
+    for inputs, captions, _ in source.epoch(0):
         loss, count = caption_loss(decoder, source.encode(inputs), captions)
         total, words = total + loss.item() * count, words + count
     return total / words

@@ -73,7 +73,7 @@ def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Ten
     chance = torch.Generator().manual_seed(seed)
     rows = source.packed.photo_of.unique()
     rows = rows[torch.randperm(len(rows), generator=chance)]
-    views = torch.randint(source.features.shape[1], (len(rows),), generator=chance)
+    views = torch.randint(source.views, (len(rows),), generator=chance)
     return list(zip(rows.split(size), views.split(size), strict=True))
 
 
