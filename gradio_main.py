@@ -148,7 +148,7 @@ class Desk:
         if not path.is_relative_to(Path(get_upload_folder()).resolve()):
             raise ValueError("That is no upload of yours.")  # gradio lets some other paths through
         try:
-            photo = read_photo(path, at_least=captioner.transform.crop)
+            photo = read_photo(path, captioner.transform.enough)
         except (
             OSError,
             ValueError,

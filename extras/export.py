@@ -1,0 +1,165 @@
+"""A captioner as ONNX files, for programs without PyTorch; checked word by word.
+
+    python -m extras.export --encoder-file models/toy-lstm/encoder.pkl \\
+        --decoder-file models/toy-lstm/decoder.pkl --out captioner.onnx --check PHOTOS
+
+    captioner.onnx        images (B, 3, H, W), normalised -> state_0, state_1 ...: what the decoder
+                          remembers of them before the first word
+    captioner.step.onnx   word (B,), state_0 ... -> logits (B, V), next_0, next_1 ...
+    captioner.json        the words, and how a photo becomes an image
+
+Any B; everything in float32. `extras/onnx_caption.py` captions photos with these three files,
+onnxruntime, numpy and Pillow. `--check` captions the photos of a folder both ways and prints a
+table of sizes, speeds and how many captions are the same.
+"""
+
+import argparse
+import json
+import os
+import time
+import warnings
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from caption import find_photos
+from contract import Decoder
+from extras.onnx_caption import OnnxCaptioner
+from model import EncoderCNN
+from photos import PhotoTransform, read_photo
+from saving import load_pair
+from search import greedy
+from vocabulary import ENCLITIC, Vocabulary, cli_errors, write_atomically
+
+MAX_WORDS = 20
+
+
+class Start(nn.Module):
+    """images -> state: the encoder and `decoder.start` in one graph."""
+
+    def __init__(self, encoder: EncoderCNN, decoder: Decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return self.decoder.start(self.encoder(images))
+
+
+class Step(nn.Module):
+    """word, state -> logits, next state: the tuple laid flat, without the attention."""
+
+    def __init__(self, decoder: Decoder):
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(self, word: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        logits, state, _ = self.decoder.step(word, state)
+        return logits, *state
+
+
+def export(
+    encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: str | os.PathLike
+) -> list[Path]:
+    """Writes the three files beside each other; returns their paths."""
+    out = Path(out)
+    step_file, about_file = out.with_suffix(".step.onnx"), out.with_suffix(".json")
+    about = {"words": vocab.words, "enclitic": ENCLITIC.pattern}
+    about["transform"] = encoder.backbone.transform
+    batch = torch.export.Dim.DYNAMIC
+    side = encoder.backbone.transform["crop"]
+    images = torch.zeros(2, 3, side, side)
+    with torch.no_grad():
+        state = Start(encoder, decoder)(images)
+        for word in range(2):  # a Transformer's state grows: go on until its sizes differ
+            before = [part.shape for part in state]
+            state = decoder.step(torch.full((2,), word), state)[1]
+    grows = [
+        {axis: batch for axis in range(part.dim()) if axis == 0 or part.shape[axis] != old[axis]}
+        for part, old in zip(state, before, strict=True)
+    ]
+    names = [f"state_{i}" for i in range(len(state))]
+    nexts = [f"next_{i}" for i in range(len(state))]
+    write_graph(out, Start(encoder, decoder), (images,), ["images"], names, ({0: batch},))
+    word = torch.zeros(2, dtype=torch.long)
+    shapes = ({0: batch}, tuple(grows))
+    write_graph(
+        step_file, Step(decoder), (word, *state), ["word", *names], ["logits", *nexts], shapes
+    )
+    with write_atomically(about_file, "w") as file:
+        json.dump(about, file, ensure_ascii=False)
+    return [out, step_file, about_file]
+
+
+def write_graph(
+    path: Path,
+    module: nn.Module,
+    inputs: tuple,
+    names: list[str],
+    outputs: list[str],
+    shapes: tuple,
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the exporter's own parts, about each other
+        program = torch.onnx.export(
+            module.eval(),
+            inputs,
+            dynamo=True,
+            input_names=names,
+            output_names=outputs,
+            dynamic_shapes=shapes,
+            verbose=False,
+        )
+    with write_atomically(path) as file:
+        file.write(program.model_proto.SerializeToString())
+
+
+def check(
+    encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, files: list[Path], photos: list[Path]
+) -> tuple[int, str]:
+    """How many photos get the same caption both ways, and a table of sizes and speeds."""
+    onnx = OnnxCaptioner(files[0])
+    transform = PhotoTransform(**encoder.backbone.transform)
+    start, by_torch = time.perf_counter(), []
+    for path in photos:
+        with torch.inference_mode():
+            features = encoder(transform(read_photo(path))[None])
+        by_torch.append(vocab.decode(greedy(decoder, features, MAX_WORDS)[0].tolist()))
+    middle = time.perf_counter()
+    by_onnx = [onnx.caption(path) for path in photos]
+    end = time.perf_counter()
+    same = sum(a == b for a, b in zip(by_torch, by_onnx, strict=True))
+    sizes = [path.stat().st_size / 1e6 for path in files]
+    parameters = sum(p.numel() for part in (encoder, decoder) for p in part.parameters())
+    table = [f"{'':24}{'MB':>8}{'ms a photo':>12}"]
+    for name, size, seconds in [
+        ("PyTorch, float32", 4 * parameters / 1e6, middle - start),
+        ("ONNX Runtime, float32", sum(sizes), end - middle),
+    ]:
+        table.append(f"{name:24}{size:8.1f}{1000 * seconds / len(photos):12.1f}")
+    return same, "\n".join(table)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Writes a captioner as ONNX files.")
+    parser.add_argument("--encoder-file", default="models/toy-lstm/encoder.pkl")
+    parser.add_argument("--decoder-file", default="models/toy-lstm/decoder.pkl")
+    parser.add_argument("--weights", help="the backbone's, if not where the encoder file says")
+    parser.add_argument("--out", default="build/captioner.onnx", help="%(default)s")
+    parser.add_argument("--check", nargs="+", help="caption these photos or folders both ways")
+    parser.add_argument("--most", type=int, default=100, help="photos to check (%(default)s)")
+    args = parser.parse_args()
+    with cli_errors():
+        parts = load_pair(args.encoder_file, args.decoder_file, args.weights)
+        files = export(*parts, args.out)
+        print(*(f"{path}  {path.stat().st_size / 1e6:.1f} MB" for path in files), sep="\n")
+        if args.check:
+            photos = find_photos(args.check)[: args.most]
+            same, table = check(*parts, files, photos)
+            print(table, f"the same caption for {same} of {len(photos)} photos", sep="\n")
+            if same < len(photos):
+                raise ValueError("some captions differ; these files are not to be trusted")
+
+
+if __name__ == "__main__":
+    main()
