@@ -1,0 +1,133 @@
+"""Many visitors at once: does the page lose or mix up answers, how fast is it, does it grow?
+
+    python benchmarks/load.py --photos data/toy/images/test2014 --clients 20 --requests 500
+
+Starts `gradio_main.py` as a process of its own, captions every photo here beforehand, and lets
+the clients ask for the same captions through the page's API. An answer other than the one found
+here is wrong; a request without an answer is lost. Exit status 1 where there is either.
+"""
+
+import argparse
+import contextlib
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+
+import psutil
+from common import machine, report
+from gradio_client import Client, handle_file
+
+from caption import Captioner, find_photos
+from gradio_main import find_captioners
+from vocabulary import cli_errors
+
+START_WITHIN = 180  # seconds
+DIFFERENT = 100  # photos asked for
+
+
+@contextlib.contextmanager
+def serve(models: str, weights: str | None) -> Iterator[tuple[str, psutil.Process]]:
+    """The page in a process of its own: its address, and the process to weigh."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, ROOT / "gradio_main.py", "--port", str(port), "--models", models]
+    command += ["--weights", weights] if weights else []
+    with tempfile.TemporaryFile() as log:
+        server = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
+        try:
+            for _ in range(START_WITHIN):
+                with socket.socket() as knock:
+                    if knock.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                if server.poll() is not None:
+                    log.seek(0)
+                    raise ValueError(f"the page did not start: {log.read().decode()}")
+                time.sleep(1)
+            yield f"http://127.0.0.1:{port}/", psutil.Process(server.pid)
+        finally:
+            server.terminate()
+            server.wait(30)
+
+
+def visit(address: str, name: str, photos: list[Path], wanted: dict[Path, str]) -> list[tuple]:
+    """One client, one photo after the other: (seconds, what happened) of each."""
+    client, found = Client(address, verbose=False), []
+    for path in photos:
+        began = time.perf_counter()
+        try:
+            answer = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
+        except Exception as error:  # noqa: BLE001  whatever went wrong, the request was lost
+            answer = {"error": repr(error)}
+        seconds = time.perf_counter() - began
+        if "captions" not in answer:
+            found.append((seconds, f"lost: {answer['error']}"))
+        else:
+            right = answer["captions"][0]["text"] == wanted[path]
+            found.append((seconds, "right" if right else f"wrong: {path.name}"))
+    return found
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default=str(ROOT / "models"))
+    parser.add_argument("--weights", help="the backbone's, if not where the encoder files say")
+    parser.add_argument("--captioner", help="name of one of them; else the first")
+    parser.add_argument("--photos", default=str(ROOT / "data/toy/images/test2014"))
+    parser.add_argument("--clients", type=int, default=20)
+    parser.add_argument("--requests", type=int, default=500)
+    args = parser.parse_args()
+    with cli_errors():
+        return run(args)
+
+
+def run(args: argparse.Namespace) -> int:
+    photos = find_photos([args.photos])[:DIFFERENT]
+    captioners = find_captioners(args.models)
+    name = args.captioner or next(iter(captioners))
+    here = Captioner.load(*captioners[name], args.weights, "cpu")
+    wanted = {path: captions[0].text for path, captions in here.stream(photos)}
+    tasks = [photos[number % len(photos)] for number in range(args.requests)]
+    with serve(args.models, args.weights) as (address, server):
+        visit(address, name, photos[:5], wanted)  # warm
+        memory = [server.memory_info().rss / 2**20]
+        began = time.perf_counter()
+        with ThreadPoolExecutor(args.clients) as crowd:
+            visits = [
+                crowd.submit(visit, address, name, tasks[i :: args.clients], wanted)
+                for i in range(args.clients)
+            ]
+            while not all(one.done() for one in visits):
+                time.sleep(1)
+                memory.append(server.memory_info().rss / 2**20)
+        seconds = time.perf_counter() - began
+    found = [one for done in visits for one in done.result()]
+    bad = [what for _, what in found if what != "right"]
+    cuts = statistics.quantiles((second for second, _ in found), n=100)
+    weighed = [f"{memory[place]:.0f}" for place in (0, len(memory) // 2, -1)]
+    row = {
+        "captioner": name,
+        "requests": len(found),
+        "clients": args.clients,
+        "lost": sum(what.startswith("lost") for what in bad),
+        "wrong": sum(what.startswith("wrong") for what in bad),
+        "requests/s": f"{len(found) / seconds:.1f}",
+        "50th, 99th percentile (s)": f"{cuts[49]:.2f}, {cuts[98]:.2f}",
+        "memory at start, half, end (MiB)": ", ".join(weighed),
+    }
+    print(machine(), *bad[:5], sep="\n")
+    report("The page under load", [row])
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
