@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import Bottleneck
 
+from photos import PhotoTransform
+
 IMAGENET_TRANSFORM = {
     "resize": 256,
     "crop": 224,
@@ -95,6 +97,7 @@ def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict,
         if loaded.get("arch") == "narrow_resnet50":
             network = narrow_resnet50(**loaded["config"])
             network.load_state_dict({k: v.float() for k, v in loaded["state_dict"].items()})
+            PhotoTransform(**loaded["transform"])  # refuses what cannot be
             return network, dict(loaded["transform"]), True
         state = loaded.get("state_dict", loaded)
         classifier = models.get_model(name, weights=None)
@@ -102,7 +105,7 @@ def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict,
         head = [k for k in wanted if k.startswith(("fc.", "classifier."))]  # cut off below
         state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         classifier.load_state_dict({k: wanted[k] for k in head} | state)
-    except (RuntimeError, AttributeError, KeyError, TypeError) as error:
+    except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).strip().splitlines()[-1].strip()[:100]
         raise ValueError(f"{path} holds no weights of {name} ({reason}).") from None
     return cut_classifier(classifier, name), dict(IMAGENET_TRANSFORM), False

@@ -82,11 +82,15 @@ class PhotoTransform:
     train: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.crop <= self.resize <= 4096:
+        whole = isinstance(self.crop, int) and isinstance(self.resize, int)
+        if not whole or not 1 <= self.crop <= self.resize <= 4096:
             raise ValueError(
-                f"crop {self.crop} must be 1 or more and at most resize {self.resize}, and that "
-                "at most 4096 pixels."
+                f"crop {self.crop} and resize {self.resize} must be pixels, 1 <= crop <= resize "
+                "<= 4096."
             )
+        colours = [float(number) for number in (*self.mean, *self.std)]
+        if len(self.mean) != 3 or len(self.std) != 3 or 0 in colours[3:]:
+            raise ValueError("mean and std must be three numbers each, and no std 0.")
 
     @property
     def enough(self) -> int:

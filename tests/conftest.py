@@ -8,6 +8,7 @@ run         folder of a finished training run on all this
 """
 
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -107,6 +108,14 @@ def write_data(root: Path) -> Path:
     write_split(root, "train2014", 12, first=0)
     write_split(root, "val2014", 6, first=100)
     return root
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_fsync():
+    """What tests write need not survive a power cut, and waiting for the disk is most of the time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(scope="session")

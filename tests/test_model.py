@@ -498,6 +498,20 @@ def test_a_backbone_that_cannot_be_is_explained(name, weights, why, quick_to_mak
         Backbone(name, weights)
 
 
+@pytest.mark.parametrize(
+    "lie",
+    [
+        {"transform": {"crop": "large"}}, {"transform": {}, "config": {"height": 3}},
+        {"transform": {"resize": 9, "crop": 10**6}}, {"transform": None}, {"config": [4]},
+        {"state_dict": {}}, {"state_dict": 7}, {"config": {"width": 5}}, {"arch": ["resnet"]},
+    ],
+)  # fmt: skip
+def test_a_file_of_weights_that_lies_is_refused(tmp_path, weights, lie):
+    torch.save(torch.load(weights) | lie, tmp_path / "lie.pth")
+    with pytest.raises(ValueError, match=r"lie\.pth holds no weights of resnet50"):
+        Backbone("resnet50", str(tmp_path / "lie.pth"))
+
+
 def test_weights_of_another_network_are_refused(tmp_path, weights):
     torch.save({"conv1.weight": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(ValueError, match=r"other\.pth holds no weights of resnet18"):

@@ -202,7 +202,12 @@ def test_a_training_crop_is_a_window_of_the_photo_mirrored_half_the_time():
     assert all(int(cut.max() - cut.min()) == 47 for cut in cuts)
 
 
-@pytest.mark.parametrize("wrong", [{"crop": 0}, {"crop": 300}, {"resize": 10**6, "crop": 10**6}])
+@pytest.mark.parametrize(
+    "wrong", [{"crop": 0}, {"crop": 300}, {"resize": 10**6, "crop": 10**6}, {"crop": 9.5}]
+)
 def test_an_impossible_transform_is_refused(wrong):
     with pytest.raises(ValueError, match="crop"):
         PhotoTransform(**wrong)
+    for colours in ({"mean": [0.5]}, {"std": (0.2, 0.0, 0.2)}, {"std": "red"}):
+        with pytest.raises(ValueError, match=r"mean and std|could not convert"):
+            PhotoTransform(**colours)
