@@ -24,8 +24,11 @@ import distributed
 from backbones import load_plain
 from contract import Decoder
 from model import EncoderCNN, make_decoder
+from photos import PhotoTransform
 from settings import Settings
 from vocabulary import Vocabulary, write_atomically
+
+RUN = {"run_id", "history", "epoch", "step", "loss", "seconds"}  # what a checkpoint's run says
 
 
 @contextlib.contextmanager
@@ -70,7 +73,11 @@ def save_pair(
     decoder_file = Path(folder) / f"decoder-{epoch}.pkl"
     transform = encoder.backbone.transform
     about = {"kind": "encoder", "transform": transform, "fingerprint": fingerprint}
-    save(encoder_file, about | pair | {"config": encoder.config, "state_dict": trained(encoder)})
+    if encoder.config["weights"]:
+        state = trained(encoder)
+    else:  # a random backbone is nowhere else
+        state = {k: v.detach().cpu() for k, v in encoder.state_dict().items()}
+    save(encoder_file, about | pair | {"config": encoder.config, "state_dict": state})
     state = {k: v.detach().cpu() for k, v in decoder.state_dict().items()}
     about = {"kind": "decoder", "words": vocab.words}
     save(decoder_file, about | pair | {"config": decoder.config, "state_dict": state})
@@ -130,13 +137,15 @@ def load_pair(
     try:
         encoder = EncoderCNN(**config)
         encoder.backbone.transform = dict(saved_encoder["transform"])
-        if encoder.backbone.fingerprint() != saved_encoder["fingerprint"]:
+        PhotoTransform(**encoder.backbone.transform)  # refuses what cannot be
+        known = config["weights"] is not None
+        if known and encoder.backbone.fingerprint() != saved_encoder["fingerprint"]:
             raise ValueError(
                 f"the backbone {config['weights']} is not the one that {encoder_file} was trained "
                 f"with ({saved_encoder['config']['weights']}); name that one with --weights"
             )
         missing, unexpected = encoder.load_state_dict(saved_encoder["state_dict"], strict=False)
-        if unexpected or set(missing) & set(trained(encoder)):
+        if unexpected or set(missing) & set(trained(encoder) if known else encoder.state_dict()):
             raise ValueError(f"{encoder_file} lacks some of the encoder's weights")
         vocab = Vocabulary(saved_decoder["words"])
         decoder = make_decoder(**saved_decoder["config"])
@@ -160,7 +169,7 @@ def sweep(folder: Path) -> None:
 def checkpoint(settings: Settings, run: dict, state: dict) -> None:
     """All that the next step depends on, in checkpoint.pkl; of all processes the first writes it.
 
-    run    where the training is: run_id, epoch, step, loss so far, history
+    run    where the training is: run_id, history, epoch; step, loss and seconds in that epoch
     state  what learns: "learning" (parameters), "optimizer", "schedule", "average"
     """
     chance = {"cpu": torch.get_rng_state()}  # the next dropout follows from it
@@ -190,7 +199,8 @@ def load_checkpoint(folder: str | os.PathLike, settings: dict) -> dict | None:
             return None
         raise FileNotFoundError(f"{path} is missing: nothing to resume. Leave --resume out.")
     content = load_plain(path)
-    if not isinstance(content.get("settings"), dict) or not isinstance(content.get("run"), dict):
+    parts = [content.get(name) for name in ("settings", "run")]
+    if not all(isinstance(part, dict) for part in parts) or not parts[1].keys() >= RUN:
         raise ValueError(f"{path} is no checkpoint of this course; train.py writes them.")
     free = {"resume", "patience", "print_every", "save_every", "checkpoint_every"}
     free |= {"num_workers", "out", "tensorboard", "log_file"}
@@ -231,8 +241,7 @@ def restore(saved: dict, state: dict) -> dict:
             if "cuda" in chance and torch.cuda.is_available():
                 torch.cuda.set_rng_state(chance["cuda"])
         run = saved["run"]
-        whole = isinstance(run["history"], list) and {"epoch", "step", "run_id"} <= run.keys()
-        if not whole or len(run["history"]) != run["epoch"] - 1:
+        if [row["epoch"] for row in run["history"]] != list(range(1, run["epoch"])):
             raise ValueError("it does not say where the run was")
         loss = torch.as_tensor(run["loss"], dtype=torch.float32, device=learning[0].device)
     except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError) as error:

@@ -36,6 +36,7 @@ from speed import pick_device
 from vocabulary import Vocabulary, cli_errors, write_atomically
 
 EXAMPLES = 3  # photos whose captions are shown after each epoch
+EPOCH_BEGINS = {"step": 0, "loss": 0.0, "seconds": 0.0}  # what is counted up during an epoch
 
 
 def caption_loss(
@@ -138,7 +139,7 @@ def train(settings: Settings) -> list[dict]:
     schedule = make_schedule(settings, optimizer, steps * settings.num_epochs)
     average = AverageOfWeights(learning, settings.average)
     state = {"learning": learning, "optimizer": optimizer, "schedule": schedule, "average": average}
-    run = {"run_id": uuid.uuid4().hex[:12], "epoch": 1, "step": 0, "history": [], "loss": 0.0}
+    run = {"run_id": uuid.uuid4().hex[:12], "history": [], "epoch": 1} | EPOCH_BEGINS
     if saved:
         run = restore(saved, state)
 
@@ -150,7 +151,7 @@ def train(settings: Settings) -> list[dict]:
             break
         encoder.train()
         decoder.train()
-        began, first = time.monotonic(), run["step"]
+        began, first = time.monotonic() - run["seconds"], run["step"]
         batches = sources["train"].epoch(1 if settings.overfit else epoch, first)
         batches = itertools.islice(batches, steps - first)
         for step, (inputs, captions, share) in enumerate(batches, first + 1):
@@ -177,7 +178,7 @@ def train(settings: Settings) -> list[dict]:
             if step % settings.print_every == 0:
                 log(f"epoch {epoch} step {step}/{steps}  {loss_and_perplexity(loss.item())}")
             if settings.checkpoint_every and step % settings.checkpoint_every == 0:
-                run |= {"epoch": epoch, "step": step}
+                run |= {"epoch": epoch, "step": step, "seconds": time.monotonic() - began}
                 checkpoint(settings, run, state)
 
         # 4. after the epoch: scores, the pair of weights, the checkpoint
@@ -201,7 +202,7 @@ def train(settings: Settings) -> list[dict]:
                 keep_best(out, epoch)
         if settings.schedule == "plateau":
             schedule.step(row.get("val_loss", row["loss"]))
-        run |= {"epoch": epoch + 1, "step": 0, "loss": 0.0}
+        run |= {"epoch": epoch + 1} | EPOCH_BEGINS
         if writes:
             write_history(out / "history.csv", run["history"])
         checkpoint(settings, run, state)  # last: until it is there, the above is done again

@@ -1,0 +1,170 @@
+"""Several processes are one: the same losses, the same features, and a death that is survived.
+
+The processes are started as a user starts them, by torchrun, and run RUN below.
+"""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT
+
+from backbones import load_plain
+from train import train
+
+RUN = """
+import dataclasses, itertools, json, os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import torch
+import distributed, train
+from settings import Settings
+from vocabulary import cli_errors
+
+about = json.loads(sys.argv[2])
+steps, loss = itertools.count(1), train.caption_loss
+
+def dies(*args, **kwargs):
+    if distributed.rank() == 1 and torch.is_grad_enabled() and next(steps) == about["dies_in_step"]:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loss(*args, **kwargs)
+
+train.caption_loss = dies
+with cli_errors():
+    settings = Settings(**about["settings"])
+    with distributed.joined(settings.device):
+        history, rank = train.train(settings), distributed.rank()
+with open(f"{settings.out}/rank-{rank}.json", "w", encoding="utf-8") as file:
+    json.dump(history, file)
+"""
+DEVICES = [
+    "cpu",
+    pytest.param(
+        "cuda",
+        marks=pytest.mark.skipif(torch.cuda.device_count() < 2, reason="needs two GPUs"),
+    ),
+]
+
+
+@pytest.fixture
+def start(data, tmp_path, settings_of):
+    """`start(name, processes, ...)` trains in tmp_path/name, on its own copy of the data."""
+    script = tmp_path / "run.py"
+    script.write_text(RUN, encoding="utf-8")
+
+    def start(
+        name: str, processes: int, dies_in_step=None, **changed
+    ) -> subprocess.CompletedProcess:
+        out = tmp_path / name
+        copy = out / "data"
+        if not copy.exists():
+            shutil.copytree(data, copy, ignore=shutil.ignore_patterns("features"))
+        settings = vars(settings_of(out, data=str(copy), **changed))
+        about = json.dumps({"settings": settings, "dies_in_step": dies_in_step})
+        if processes == 1:
+            train(settings_of(out, data=str(copy), **changed))
+            return None
+        torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+        return subprocess.run(
+            [*torchrun, "--nproc-per-node", str(processes), script, str(ROOT), about],
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+
+    return start
+
+
+def losses(out: Path) -> list[float]:
+    """Of every step, as the log has them."""
+    log = (out / "training.log").read_text(encoding="utf-8")
+    return [float(found) for found in re.findall(r"step \d+/\d+  loss (\S+)", log)]
+
+
+def weights(out: Path, epoch: int) -> dict[str, torch.Tensor]:
+    parts = [load_plain(out / f"{part}-{epoch}.pkl") for part in ("encoder", "decoder")]
+    return parts[0]["state_dict"] | parts[1]["state_dict"]
+
+
+def features(out: Path) -> dict[tuple, np.ndarray]:
+    """{shape: features}: here no two splits are of the same size"""
+    arrays = [np.load(path) for path in (out / "data/features").glob("*/features.npy")]
+    return {array.shape: array for array in arrays}
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize(
+    ("processes", "changed"),
+    [
+        # 36 captions: the last batch has 1, of which the second process has none
+        (2, {"batch_size": 7, "views": 2, "label_smoothing": 0.1, "schedule": "cosine"}),
+        (4, {"batch_size": 10, "decoder": "attention", "attention_penalty": 3.0}),
+        (2, {"batch_size": 7, "fine_tune_from": "layer4", "fine_tune_lr": 1e-3, "num_workers": 1}),
+    ],
+)
+def test_several_processes_give_the_losses_of_one(start, tmp_path, device, processes, changed):
+    same = {"dropout": 0.0, "print_every": 1, "device": device} | changed
+    start("one", 1, **same)
+    ended = start("many", processes, **same)
+    assert ended.returncode == 0, ended.stderr
+    one, many = tmp_path / "one", tmp_path / "many"
+    assert losses(many) == pytest.approx(losses(one), abs=2e-3)
+    assert len(losses(one)) == 2 * -(-36 // same["batch_size"])
+    for name, weight in weights(one, 2).items():
+        torch.testing.assert_close(weights(many, 2)[name], weight, atol=2e-3, rtol=0)
+
+    # the same numbers in every process, and one writer
+    histories = [(many / f"rank-{rank}.json").read_text() for rank in range(processes)]
+    numbers = [re.sub(r'"seconds": [^,}]+', "", history) for history in histories]
+    assert len(set(numbers)) == 1
+    history = json.loads(histories[0])
+    assert [row["epoch"] for row in history] == [1, 2]
+    assert "CIDEr" in history[0]
+    for path in (one, many):
+        assert not list(path.glob("**/.*.tmp"))
+    assert (many / "training.log").read_text().count("epoch 1 done") == 1
+
+    # the same features, byte for byte
+    if "fine_tune_from" not in changed:
+        assert features(one).keys() == features(many).keys()
+        for shape, array in features(one).items():
+            assert np.array_equal(features(many)[shape], array)
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_goes_on(start, tmp_path, device):
+    hard = {"dropout": 0.4, "average": 0.9, "schedule": "onecycle", "device": device}
+    hard |= {"checkpoint_every": 2}
+    whole = start("whole", 2, **hard)
+    died = start("cut", 2, dies_in_step=9, **hard)
+    resumed = start("cut", 2, resume=True, **hard)
+    assert (whole.returncode, resumed.returncode) == (0, 0), whole.stderr + resumed.stderr
+    assert died.returncode != 0
+    sentences = [line for line in died.stderr.splitlines() if line.startswith("error: ")]
+    assert len(sentences) == 1, died.stderr
+    assert "died" in sentences[0]
+    assert "--resume" in sentences[0]
+    log = (tmp_path / "cut/training.log").read_text(encoding="utf-8")
+    assert "going on with epoch 2 after step 2" in log
+    for name, weight in weights(tmp_path / "whole", 2).items():
+        assert torch.equal(weights(tmp_path / "cut", 2)[name], weight)
+
+
+def test_alone_nothing_is_asked_of_others():
+    import distributed
+
+    with distributed.joined("cpu"):
+        assert (distributed.rank(), distributed.world()) == (0, 1)
+        assert distributed.gather("me") == ["me"]
+        assert distributed.from_first("me") == "me"
+        assert torch.equal(distributed.share(torch.arange(5)), torch.arange(5))
+        loss = torch.tensor(2.0)
+        assert distributed.sum_gradients([torch.nn.Parameter(torch.ones(2))], loss) is loss
+        distributed.agree(3, "number")
