@@ -112,7 +112,7 @@ def write_data(root: Path) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def no_fsync():
-    """What tests write need not survive a power cut, and waiting for the disk is most of the time."""
+    """What tests write need not survive a power cut; waiting for the disk took most of the time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
