@@ -1,0 +1,140 @@
+"""Every exercise's solution passes its check; stubs are "not answered yet"; wrong answers are
+refused in words.
+
+Their cells carry tags: `exercise` for the statement, `answer-N` for what the learner writes,
+`check-N`, `solution-N` (its ```python blocks redefine what the answer cell defines), and `question`
+for what is answered in writing. `tests/wrong_answers_<number of the notebook>.py` holds WRONG: for
+each exercise one or several usual wrong answers. What exercises need of their notebook is in cells
+tagged `setup`, which run here once, on a small dataset.
+"""
+
+import contextlib
+import importlib
+import io
+import re
+import sys
+from pathlib import Path
+
+import matplotlib
+import nbformat
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from test_notebooks import NOTEBOOKS, code_of, copy_course, path_of, smaller, tags
+
+FEWEST, FEWEST_QUESTIONS = 6, 2
+
+
+def tagged(name: str, tag: str) -> list[nbformat.NotebookNode]:
+    cells = nbformat.read(path_of(name), as_version=4).cells
+    return [cell for cell in cells if tag in tags(cell)]
+
+
+def numbers_of(name: str) -> list[str]:
+    cells = nbformat.read(path_of(name), as_version=4).cells
+    found = [re.fullmatch(r"answer-(\d+)", tag) for cell in cells for tag in tags(cell)]
+    return [match[1] for match in found if match]
+
+
+def wrong_answers(name: str) -> dict[str, list[str]]:
+    module = importlib.import_module(f"wrong_answers_{name[0]}")
+    return {
+        str(number): [answers] if isinstance(answers, str) else list(answers)
+        for number, answers in module.WRONG.items()
+    }
+
+
+EXERCISES = [(name, number) for name in NOTEBOOKS if path_of(name).exists()
+             for number in numbers_of(name)]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def course(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("exercises")
+    copy_course(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def setups(course):
+    """name of a notebook -> what its `setup` cells define, computed when first asked for."""
+    done: dict[str, dict] = {}
+
+    def setup(name: str) -> dict:
+        if name not in done:
+            names = {"__name__": "__main__"}
+            cells = nbformat.read(path_of(name), as_version=4).cells
+            with contextlib.redirect_stdout(io.StringIO()):
+                for cell in [cells[1], *tagged(name, "setup")]:  # the guarded cell for Colab, too
+                    exec(code_of(cell), names)
+                    if "parameters" in tags(cell):
+                        exec(smaller(name), names)
+            done[name] = names
+        return dict(done[name])
+
+    matplotlib.use("Agg")
+    with contextlib.chdir(course):
+        yield setup
+    matplotlib.pyplot.close("all")
+
+
+def verdict(setups, name: str, number: str, answer: str | None = None) -> tuple[bool, str]:
+    """Whether the check of an exercise finds nothing wrong with `answer`, and what it says."""
+    names = setups(name)
+    torch.manual_seed(0)
+    said = io.StringIO()
+    (stub,), (check,) = tagged(name, f"answer-{number}"), tagged(name, f"check-{number}")
+    with contextlib.redirect_stdout(said):
+        exec(code_of(stub), names)
+        if answer is not None:
+            exec(answer, names)
+        try:
+            exec(code_of(check), names)
+        except AssertionError as refusal:
+            return False, str(refusal)
+    return True, said.getvalue()
+
+
+def solution_of(name: str, number: str) -> str:
+    (cell,) = tagged(name, f"solution-{number}")
+    assert "<details>" in cell.source, "the solution is not folded"
+    blocks = re.findall(r"```python\n(.*?)```", cell.source, flags=re.DOTALL)
+    assert blocks, "the solution has no ```python block"
+    return "\n".join(blocks)
+
+
+@pytest.mark.parametrize(("name", "number"), EXERCISES)
+class TestExercise:
+    def test_a_stub_is_not_answered_yet(self, setups, name, number):
+        passed, said = verdict(setups, name, number)
+        assert passed, f"the stub stops the notebook: {said}"
+        assert "not answered yet" in said
+
+    def test_the_solution_is_right(self, setups, name, number):
+        passed, said = verdict(setups, name, number, solution_of(name, number))
+        assert passed, said
+        assert "not answered yet" not in said
+        assert said.strip(), "the check is silent about a right answer"
+
+    def test_wrong_answers_are_refused_in_a_sentence(self, setups, name, number):
+        answers = wrong_answers(name).get(number)
+        assert answers, f"wrong_answers_{name[0]}.py has none for exercise {number}"
+        _, right = verdict(setups, name, number, solution_of(name, number))
+        for answer in answers:
+            passed, said = verdict(setups, name, number, answer)
+            assert not passed or said != right, f"accepted:\n{answer}"
+            assert "not answered yet" not in said
+            assert len(said.split()) >= 5, f"{said!r} helps nobody"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_there_is_enough_to_try(name):
+    assert len(numbers_of(name)) >= FEWEST
+    assert len(tagged(name, "question")) >= FEWEST_QUESTIONS
+    assert len(numbers_of(name)) == len(set(numbers_of(name)))
+    hints = [cell for cell in tagged(name, "exercise") if "<details>" in cell.source]
+    assert len(hints) == len(numbers_of(name)), "each exercise has its folded hint"
+    for cell in tagged(name, "question"):
+        assert "<details>" in cell.source, f"no folded answer: {cell.source[:60]}"
