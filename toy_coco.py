@@ -52,7 +52,7 @@ __all__ = ["draw", "mark", "mark_caption", "scene"]
 
 SPLITS = {"train2014": 0, "val2014": 100_000, "test2014": 200_000}  # and where image ids begin
 SIZES = (2000, 300, 300)
-DRAWING = 1  # goes up when the same seed draws something else, so that old sets are drawn anew
+DRAWING = 2  # goes up when the same seed draws something else, so that old sets are drawn anew
 UNSEEN_EVERY = 7  # each seventh test picture has a kind in a colour that training never shows
 INFO = {
     "description": "Drawn scenes for a course on image captioning",

@@ -61,7 +61,7 @@ EXCHANGES = [
 @dataclass
 class Lesson:
     out: str = setting("models/resnet50_toy.pth", "file for the weights")
-    scenes: int = setting(14_000, "scenes to draw and learn from")
+    scenes: int = setting(16_000, "scenes to draw and learn from")
     seed: int = setting(1000, "of those scenes; the dataset has another")
     width: int = setting(16, "channels where ResNet-50 has 64")
     resize: int = setting(120, "pixels; pictures are squashed to a square")
@@ -163,7 +163,7 @@ class Pupil(nn.Module):
             0.5 * F.cross_entropy(setting, truth.setting)
             + 0.5 * F.cross_entropy(largest, truth.largest)
             + 6.0 * F.binary_cross_entropy_with_logits(counts, at_least, pos_weight=rare)
-            + 12.0 * (pair_loss.mean(1) * share).mean()
+            + 20.0 * (pair_loss.mean(1) * share).mean()
             + F.binary_cross_entropy_with_logits(relations, truth.relations)
             + F.cross_entropy(kind_map, truth.kind_map, nothing)
             + (colour_loss.sum((1, 2)) * share).sum() / filled.sum()

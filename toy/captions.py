@@ -100,14 +100,17 @@ class Speaker:
         word = self.rng.choice(words) if self.rng.random() < self.synonyms else words[0]
         return word if count == 1 else plural(word)
 
-    def name(self, group: Group) -> str:
-        """A noun phrase: "a red car", "two men in blue shirts", "a red kite and a green kite"."""
+    def name(self, group: Group, contrast: bool = False) -> str:
+        """A noun phrase: "a red car", "two men in blue shirts", "a red kite and a green kite".
+
+        In `contrast` to something of its kind a thing is always named with its colour.
+        """
         kind, count, rng = group[0]["kind"], len(group), self.rng
         colours = {thing["colour"] for thing in group}
         if count == 2 == len(colours) and rng.random() < 0.7:
-            return f"{self.name(group[:1])} and {self.name(group[1:])}"
+            return f"{self.name(group[:1], True)} and {self.name(group[1:], True)}"
         number, noun = rng.choice(NUMBERS[count]), self.noun(kind, count)
-        if len(colours) > 1 or rng.random() > self.colourful:
+        if len(colours) > 1 or (not contrast and rng.random() > self.colourful):
             return an(f"{number} {noun}")
         colour = group[0]["colour"]
         if kind == "potted plant":
@@ -178,7 +181,7 @@ def brief(s: Speaker) -> str:
         names = s.names(3)
         return f"{listed(names)} {s.posture(s.groups[0]) if len(names) == 1 else ''} {s.place()}"
     more = s.names(1, pair)
-    tail = f"and {more[0]}" if more and s.rng.random() < 0.6 else s.maybe(0.6, s.place())
+    tail = f"and {more[0]}" if more and s.rng.random() < 0.3 else s.maybe(0.6, s.place())
     return f"{s.related(pair, posture=s.rng.random() < 0.3)} {tail}"
 
 
@@ -187,14 +190,14 @@ def there_is(s: Speaker) -> str:
     if pair := s.pair():
         said = there_are([s.related(pair, posture=s.rng.random() < 0.4)])
         return f"{said} {s.maybe(0.7, s.place())}"
-    return f"{there_are(s.names(3))} {s.place()}"
+    return f"{there_are(s.names(2))} {s.place()}"
 
 
 def sentence(s: Speaker) -> str:
     """ "A cat is sitting on a couch in the living room"."""
     if pair := s.pair():
         return f"{s.related(pair, posture=True, be=True)} {s.maybe(0.5, s.place())}"
-    names, first = s.names(3), s.groups[0]
+    names, first = s.names(2), s.groups[0]
     if len(names) > 1:
         return f"{listed(names)} are together {s.place()}"
     return f"{names[0]} {'are' if len(first) > 1 else 'is'} {s.posture(first)} {s.place()}"
@@ -204,7 +207,7 @@ def place_first(s: Speaker) -> str:
     """ "In the living room, a cat is on a couch"."""
     if pair := s.pair():
         return f"{s.place()}, {s.related(pair, posture=s.rng.random() < 0.5, be=True)}"
-    return f"{s.place()}, {there_are(s.names(3))}"
+    return f"{s.place()}, {there_are(s.names(2))}"
 
 
 def inventory(s: Speaker) -> str:
@@ -213,9 +216,10 @@ def inventory(s: Speaker) -> str:
     start = s.rng.choice(starts)
     pair = s.pair() if s.rng.random() < 0.35 else None
     if not pair:
-        return f"{start} {listed(s.names(4))} {s.maybe(0.8, s.place())}"
+        return f"{start} {listed(s.names(3))} {s.maybe(0.8, s.place())}"
     more = s.names(1, pair)
-    return f"{start} {s.related(pair, posture=False)}" + (f", and {more[0]}" if more else "")
+    tail = f", and {more[0]}" if more and s.rng.random() < 0.5 else f" {s.maybe(0.6, s.place())}"
+    return f"{start} {s.related(pair, posture=False)}{tail}"
 
 
 # how each annotator speaks, how often a colour is given, how often a synonym is used

@@ -22,15 +22,15 @@ def _table(rows: dict[str, str]) -> dict[str, list[str]]:
 
 # a kind that is written twice comes twice as often
 GROUND = _table({
-    "street": "man woman dog cat car car bus bus bicycle bench bird",
+    "street": "man woman dog cat car car bus bus bicycle bench bird potted_plant",
     "night city": "man woman dog cat car car bus bus bicycle bench",
-    "beach": "man woman dog bird ball ball chair boat boat umbrella",
-    "park": "man woman dog cat bicycle bench bird ball ball horse",
-    "snow": "man woman dog dog horse bird bench sheep car",
-    "lake": "man woman dog bird boat boat bench chair bicycle",
-    "farm": "horse sheep sheep dog cat man woman bird",
-    "living room": "man woman cat dog ball chair couch couch potted_plant potted_plant teddy_bear "
-                   "teddy_bear",
+    "beach": "man woman dog bird ball chair chair boat boat umbrella umbrella teddy_bear",
+    "park": "man woman dog cat bicycle bench bird ball ball horse teddy_bear",
+    "snow": "man woman dog horse bird bench sheep sheep car",
+    "lake": "man woman dog bird boat boat bench chair chair bicycle",
+    "farm": "horse sheep sheep sheep dog cat man woman bird",
+    "living room": "man woman cat dog ball chair couch couch couch potted_plant potted_plant "
+                   "teddy_bear teddy_bear",
 })  # fmt: skip
 ALOFT = _table({
     "street": "balloon bird", "beach": "kite bird balloon", "park": "kite balloon bird",
@@ -40,14 +40,14 @@ ALOFT = _table({
 HELD = _table({
     "street": "umbrella balloon", "night city": "umbrella balloon", "snow": "umbrella",
     "park": "umbrella balloon kite", "beach": "kite balloon", "lake": "umbrella kite",
-    "farm": "kite balloon", "living room": "balloon teddy_bear",
+    "farm": "kite balloon", "living room": "balloon teddy_bear teddy_bear",
 })  # fmt: skip
 RIDDEN = _table({
     "street": "bicycle", "night city": "bicycle", "park": "bicycle horse", "beach": "horse",
     "lake": "bicycle", "farm": "horse", "snow": "horse", "living room": "",
 })  # fmt: skip
 SAT_ON = _table({
-    "couch": "cat cat dog teddy_bear man woman", "bench": "cat bird man woman",
+    "couch": "cat dog teddy_bear teddy_bear man woman", "bench": "cat bird man woman",
     "chair": "cat cat teddy_bear",
 })  # fmt: skip
 SEAT = {"couch": (0.55, 0.5), "bench": (0.46, 0.5), "chair": (0.45, 0.0)}  # height, sideways reach
@@ -117,7 +117,7 @@ class Composer:
         """`count` things of one kind, mostly of one colour."""
         kind = self.fresh([kind for kind in GROUND[self.setting] if kind not in ("bus", "couch")])
         first = self.thing(kind)
-        same = self.rng.random() < (0.35 if kind in PEOPLE else 0.75)
+        same = self.rng.random() < (0.6 if kind in PEOPLE else 0.85)
         rest = [Thing(kind, first.colour) if same else self.thing(kind) for _ in range(count - 1)]
         return [self.alone(thing) for thing in [first, *rest]]
 

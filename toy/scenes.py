@@ -3,7 +3,8 @@
     scene(seed, split, index)  ->  image (H, W, 3) uint8 RGB, record, ids (H, W) uint8
 
 The record is one entry of `scenes_*.json`; `toy_coco` describes it. Scenes in which something is
-hidden, cut off or tiny are composed anew, so everything in a record can be seen.
+hidden, cut off or tiny are composed anew, so everything in a record can be seen, and which thing is
+the largest is no matter of a few pixels.
 """
 
 import math
@@ -17,7 +18,8 @@ from toy.kinds import HELD_OUT, KINDS, words_of
 from toy.settings import SETTING_WORDS, SETTINGS, finish
 
 HORIZON = {"living room": (0.52, 0.62), "lake": (0.32, 0.4), "beach": (0.32, 0.42)}
-LEAST_VISIBLE, LEAST_AREA = 0.4, 0.0028  # of the thing, of the picture
+LEAST_VISIBLE, LEAST_AREA = 0.4, 0.004  # of the thing, of the picture
+LEAST_LEAD = 1.25  # of the largest thing over the next one of another kind
 
 Drawn = tuple[np.ndarray, dict, np.ndarray]
 
@@ -25,7 +27,7 @@ Drawn = tuple[np.ndarray, dict, np.ndarray]
 def scene(seed: int, split: str, index: int, unseen: bool = False) -> Drawn:
     """The scene of this number; `unseen` asks for a pair of HELD_OUT, otherwise there is none."""
     rng = random.Random(f"{seed} {split} {index}")
-    setting, count = rng.choice(list(SETTINGS)), rng.choices([1, 2, 3, 4], [10, 42, 32, 16])[0]
+    setting, count = rng.choice(list(SETTINGS)), rng.choices([1, 2, 3, 4], [12, 46, 30, 12])[0]
     while True:
         trial = random.Random(rng.random())
         if drawn := compose(trial, setting, count, unseen):
@@ -33,7 +35,7 @@ def scene(seed: int, split: str, index: int, unseen: bool = False) -> Drawn:
 
 
 def compose(rng: random.Random, setting: str, count: int, unseen: bool) -> Drawn | None:
-    """One trial of a scene; None if not everything can be seen."""
+    """One trial of a scene; None if not everything can be seen, or nothing is the largest."""
     side, aspect = rng.uniform(270, 340), rng.uniform(0.78, 1.4)
     canvas = Canvas(round(side * math.sqrt(aspect)), round(side / math.sqrt(aspect)))
     horizon = canvas.height * rng.uniform(*HORIZON.get(setting, (0.38, 0.5)))
@@ -50,12 +52,16 @@ def compose(rng: random.Random, setting: str, count: int, unseen: bool) -> Drawn
         if cut or record["area"] < max(LEAST_VISIBLE * area, LEAST_AREA * canvas.ids.size):
             return None
     kinds = [thing.kind for thing in things]
+    largest = max(records, key=lambda thing: thing["area"])
+    others = [thing["area"] for thing in records if thing["kind"] != largest["kind"]]
+    if others and largest["area"] < LEAST_LEAD * max(others):
+        return None
     record = {
         "setting": setting,
         "setting_words": SETTING_WORDS[setting],
         "things": records,
         "counts": {kind: kinds.count(kind) for kind in sorted(set(kinds))},
-        "largest": max(records, key=lambda thing: thing["area"])["id"],
+        "largest": largest["id"],
         "relations": relations(clusters, records, canvas.width, canvas.height),
         "unseen": [
             thing["id"] for thing in records if (thing["kind"], thing["colour"]) in HELD_OUT
