@@ -1,0 +1,93 @@
+"""Self-critical fine-tuning: what the reward pays for, what the loss pulls, what a run leaves."""
+
+import pytest
+import torch
+from conftest import EMBED, make
+
+from extras.self_critical import Reward, photo_batches, self_critical, self_critical_loss
+from model import NEEDS_GRID
+from saving import load_pair
+from search import sample
+from train import train
+from vocabulary import Vocabulary
+
+
+@pytest.fixture
+def vocab() -> Vocabulary:
+    return Vocabulary(["<start>", "<end>", "<unk>", "<pad>", "a", "red", "blue", "ball", "box"])
+
+
+def test_the_reward_prefers_the_true_caption_and_a_clean_end(vocab):
+    reward = Reward({1: ["a red ball", "red ball"], 2: ["a blue box", "blue box"]}, vocab)
+    true, cut, wrong = [4, 5, 7, 1], [4, 5, 7, 3], [4, 6, 8, 1]  # `cut` never says <end>
+    rewards = reward([1], torch.tensor([true, cut, wrong]), draws=3)
+    assert rewards.shape == (1, 3)
+    assert rewards[0, 0] > rewards[0, 1] > rewards[0, 2]
+
+
+def test_draws_side_by_side_are_judged_by_their_own_photo(vocab):
+    reward = Reward({1: ["a red ball"], 2: ["a blue box"]}, vocab)
+    words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]] * 2)
+    rewards = reward([1, 2], words, draws=2)
+    assert rewards[0, 0] > rewards[0, 1]
+    assert rewards[1, 1] > rewards[1, 0]
+
+
+def test_equal_rewards_teach_nothing():
+    decoder = make("lstm")
+    features, words = torch.randn(4, 1, EMBED), torch.randint(4, 9, (4, 5))
+    loss = self_critical_loss(decoder, features, words, torch.full((2, 2), 0.7))
+    loss.backward()
+    assert all(p.grad is None or p.grad.abs().max() < 1e-7 for p in decoder.parameters())
+
+
+def test_a_step_makes_the_better_draw_likelier_and_the_worse_one_rarer():
+    decoder = make("lstm")
+    features = torch.randn(1, 1, EMBED).repeat(2, 1, 1)
+    words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
+
+    def log_p() -> torch.Tensor:
+        captions = torch.cat([torch.zeros(2, 1, dtype=torch.long), words], dim=1)
+        logprobs = decoder(features, captions[:, :-1]).log_softmax(dim=-1)
+        return logprobs.gather(-1, words[..., None]).sum(dim=(1, 2)).detach()
+
+    before = log_p()
+    optimizer = torch.optim.SGD(decoder.parameters(), lr=0.01)
+    self_critical_loss(decoder, features, words, torch.tensor([[1.0, 0.0]])).backward()
+    optimizer.step()
+    change = log_p() - before
+    assert change[0] > 0 > change[1]
+
+
+def test_padding_after_the_end_changes_nothing():
+    decoder = make("lstm")
+    features, words = torch.randn(2, 1, EMBED), torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
+    rewards = torch.tensor([[1.0, 0.0]])
+    padded = torch.nn.functional.pad(words, (0, 3), value=Vocabulary.pad)
+    short, long = (self_critical_loss(decoder, features, w, rewards) for w in (words, padded))
+    torch.testing.assert_close(short, long)
+
+
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
+def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind):
+    train(settings_of(tmp_path, decoder=kind, num_epochs=2, average=0.9, num_layers=1))
+    history = self_critical(tmp_path, num_epochs=1, batch_size=4, draws=3)
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert 0 <= -history[-1]["loss"] <= 10  # minus the mean reward, which CIDEr-D keeps in here
+    encoder, decoder, vocab = load_pair(
+        tmp_path / "encoder-3.pkl", tmp_path / "decoder-3.pkl", settings_of(tmp_path).weights
+    )
+    features = torch.randn(2, 9 if kind in NEEDS_GRID else 1, encoder.embed.out_features)
+    assert sample(decoder, features, seed=0).max() < len(vocab)
+
+
+def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
+    from batches import prepare_data
+    from model import EncoderCNN
+
+    settings = settings_of(tmp_path, views=3)
+    sources, _ = prepare_data(settings, EncoderCNN(16, weights=settings.weights))
+    batches = photo_batches(sources["train"], size=5, seed=1)
+    rows = torch.cat([rows for rows, _ in batches])
+    assert sorted(rows.tolist()) == list(range(12))
+    assert {view for _, views in batches for view in views.tolist()} <= {0, 1, 2}
