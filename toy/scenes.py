@@ -51,11 +51,12 @@ def compose(rng: random.Random, setting: str, count: int, unseen: bool) -> Drawn
         cut = x == 0 or y == 0 or x + width == canvas.width or y + height == canvas.height
         if cut or record["area"] < max(LEAST_VISIBLE * area, LEAST_AREA * canvas.ids.size):
             return None
-    kinds = [thing.kind for thing in things]
     largest = max(records, key=lambda thing: thing["area"])
     others = [thing["area"] for thing in records if thing["kind"] != largest["kind"]]
     if others and largest["area"] < LEAST_LEAD * max(others):
         return None
+    finish(canvas, setting, rng)
+    kinds = [thing.kind for thing in things]
     record = {
         "setting": setting,
         "setting_words": SETTING_WORDS[setting],
@@ -118,7 +119,6 @@ def draw(
     areas = [0] * len(things)
     for number in sorted(range(len(things)), key=lambda number: things[number].nearer):
         areas[number] = paint(canvas, things[number], number + 1, rng)
-    finish(canvas, setting, rng)
     return areas
 
 
