@@ -1,8 +1,7 @@
 """People and animals of the drawn scenes: one painter for each.
 
-A painter gets a canvas placed so that the feet are at (0, 0) and the height is about 1,
-    the colour,
-a source of chance for details, and a pose. Faces look to the right; the canvas mirrors them.
+A painter gets a canvas placed so that the feet are at (0, 0) and the height is about 1, the
+colour, a source of chance for details, and a pose. Faces look to the right; the canvas mirrors.
 """
 
 import random
@@ -13,7 +12,6 @@ CREAM = (248, 244, 234)
 SKIN = [(250, 216, 186), (232, 184, 146), (198, 142, 102), (140, 94, 66)]
 HAIR = [(58, 42, 36), (110, 70, 44), (214, 174, 96), (170, 88, 48), (150, 146, 146)]
 TROUSERS = [(62, 68, 92), (92, 88, 84), (70, 60, 58), (150, 136, 110)]
-STEEL, TYRE, GLASS, CREAM = (186, 190, 196), (44, 44, 50), (186, 214, 226), (248, 244, 234)
 
 # Lists of points read best in long lines.
 # fmt: off
@@ -29,21 +27,22 @@ def person(c: Canvas, colour: Colour, rng: random.Random, pose: str, woman: bool
     skin, hair, shoes = rng.choice(SKIN), rng.choice(HAIR), rng.choice([(60, 44, 40), CREAM])
     legs = skin if woman else rng.choice(TROUSERS)
     if woman:
-        c.blob([(-0.12, 0.74), (-0.14, 0.95), (0, 1.04), (0.14, 0.95), (0.12, 0.74),
-            (0, 0.8)], hair)
+        c.blob([(-0.12, 0.74), (-0.14, 0.95), (0, 1.04), (0.14, 0.95), (0.12, 0.74), (0, 0.8)],
+            hair)
     if pose == "ride":
         c.stroke([(0.0, 0.42), (0.13, 0.24), (0.07, 0.06)], 0.1, legs)
         c.stroke([(0.06, 0.04), (0.13, 0.04)], 0.07, shoes)
     else:
-        top = 0.42
         for side in (-0.08, 0.08):
-            c.stroke([(side, top), (side * 1.2, 0.04)], 0.1, legs)
+            c.stroke([(side, 0.42), (side * 1.2, 0.04)], 0.1, legs)
             c.stroke([(side * 1.2 - 0.02, 0.03), (side * 1.2 + 0.04, 0.03)], 0.07, shoes)
-    raised = {"hold": [(0.26, 0.62), (0.31, 0.74)], "ride": [(0.22, 0.6), (0.34, 0.58)]}
-    down = [(0.21, 0.56), (0.2, 0.42)]
-    for side, arm in ((-1, down if pose != "ride" else [(0.1, 0.6), (-0.2, 0.56)]),
-            (1, raised.get(pose, down))):
-        arm = [(side * u, v) for u, v in [(0.14, 0.71), *arm]]
+    left = right = [(0.21, 0.56), (0.2, 0.42)]  # elbow and hand
+    if pose == "hold":
+        right = [(0.26, 0.62), (0.31, 0.74)]
+    elif pose == "ride":
+        left, right = [(0.1, 0.6), (-0.2, 0.56)], [(0.22, 0.6), (0.34, 0.58)]
+    for side, bend in ((-1, left), (1, right)):
+        arm = [(side * u, v) for u, v in [(0.14, 0.71), *bend]]
         c.oval(*arm[-1], 0.045, 0.045, skin)
         c.stroke(arm, 0.085, darker(colour, 0.08))
     c.stroke([(0, 0.76), (0, 0.82)], 0.07, skin)
@@ -95,8 +94,8 @@ def dog(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
     if rng.random() < 0.5:
         c.blob([(0.8, 0.71), (0.88, 0.71), (0.87, 0.58), (0.81, 0.59)], (232, 110, 120), 0)
     eye(c, 0.66, 0.88, 0.05)
-    c.blob([(0.46, 1.0), (0.56, 0.92), (0.54, 0.66), (0.42, 0.58),
-        (0.35, 0.76)], darker(colour, 0.38))
+    c.blob([(0.46, 1.0), (0.56, 0.92), (0.54, 0.66), (0.42, 0.58), (0.35, 0.76)],
+        darker(colour, 0.38))
     c.stroke([(0.4, 0.68), (0.56, 0.62)], 0.055, rng.choice([(196, 60, 60), (70, 110, 190)]), 0)
 
 
@@ -159,8 +158,8 @@ def sheep(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
         u, v = rng.uniform(-0.4, 0.3), rng.uniform(0.38, 0.76)
         c.oval(u, v, 0.06, 0.045, darker(colour, 0.2), 0, arc=(0.0, 0.4))
         c.oval(u, v - 0.01, 0.055, 0.04, colour, 0)
-    c.blob([(0.42, 0.86), (0.58, 0.92), (0.74, 0.76), (0.76, 0.58), (0.64, 0.52),
-        (0.48, 0.66)], face)
+    c.blob([(0.42, 0.86), (0.58, 0.92), (0.74, 0.76), (0.76, 0.58), (0.64, 0.52), (0.48, 0.66)],
+        face)
     c.oval(0.42, 0.82, 0.1, 0.045, face, turn=0.4)
     c.oval(0.5, 0.92, 0.14, 0.09, colour, 0.25)
     eye(c, 0.62, 0.78, 0.035)
@@ -169,15 +168,15 @@ def sheep(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
 def bird(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
     beak = (240, 160, 40)
     if pose == "fly":
-        c.blob([(-0.05, 0.5), (-0.4, 0.95), (-0.72, 1.0), (-0.5, 0.66),
-            (-0.26, 0.42)], darker(colour, 0.15))
+        c.blob([(-0.05, 0.5), (-0.4, 0.95), (-0.72, 1.0), (-0.5, 0.66), (-0.26, 0.42)],
+            darker(colour, 0.15))
         c.poly([(-0.4, 0.5), (-0.82, 0.56), (-0.8, 0.38), (-0.4, 0.36)], darker(colour, 0.2))
-        c.blob([(-0.5, 0.46), (-0.1, 0.56), (0.3, 0.56), (0.48, 0.44), (0.2, 0.24),
-            (-0.2, 0.28)], colour)
+        c.blob([(-0.5, 0.46), (-0.1, 0.56), (0.3, 0.56), (0.48, 0.44), (0.2, 0.24), (-0.2, 0.28)],
+            colour)
         c.oval(0.42, 0.5, 0.19, 0.17, colour)
         c.poly([(0.57, 0.55), (0.8, 0.48), (0.57, 0.42)], beak)
-        c.blob([(0.16, 0.5), (0.16, 0.95), (-0.12, 1.14), (-0.2, 0.8),
-            (-0.18, 0.46)], darker(colour, 0.06))
+        c.blob([(0.16, 0.5), (0.16, 0.95), (-0.12, 1.14), (-0.2, 0.8), (-0.18, 0.46)],
+            darker(colour, 0.06))
         eye(c, 0.46, 0.54, 0.05)
         return
     for u in (-0.06, 0.1):
@@ -188,6 +187,6 @@ def bird(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
     c.oval(0.22, 0.34, 0.15, 0.13, lighter(colour, 0.5), 0, 0.85)
     c.oval(0.3, 0.78, 0.24, 0.22, colour)
     c.poly([(0.5, 0.84), (0.76, 0.75), (0.5, 0.68)], beak)
-    c.blob([(-0.44, 0.42), (-0.1, 0.6), (0.14, 0.52), (0.02, 0.34),
-        (-0.26, 0.3)], darker(colour, 0.2))
+    c.blob([(-0.44, 0.42), (-0.1, 0.6), (0.14, 0.52), (0.02, 0.34), (-0.26, 0.3)],
+        darker(colour, 0.2))
     eye(c, 0.36, 0.84, 0.055)

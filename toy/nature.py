@@ -9,12 +9,14 @@ import numpy as np
 
 from toy.drawing import Canvas, darker, lighter, mix
 
-LEAVES = [(86, 138, 74), (104, 152, 78), (70, 124, 84), (128, 160, 80)]
-SKIES = [((108, 172, 226), (214, 234, 244)), ((132, 188, 220), (240, 238, 220)),
-         ((120, 150, 206), (250, 214, 186)), ((158, 178, 196), (222, 228, 230))]  # fmt: skip
-
-# Lists of points read best in long lines.
+# Lists of points and colours read best in long lines.
 # fmt: off
+
+LEAVES = [(86, 138, 74), (104, 152, 78), (70, 124, 84), (128, 160, 80)]
+SKIES = [
+    ((108, 172, 226), (214, 234, 244)), ((132, 188, 220), (240, 238, 220)),
+    ((120, 150, 206), (250, 214, 186)), ((158, 178, 196), (222, 228, 230)),
+]
 
 
 def sky(c: Canvas, horizon: float, rng: random.Random, clouds: int = 3) -> None:
@@ -29,15 +31,10 @@ def sky(c: Canvas, horizon: float, rng: random.Random, clouds: int = 3) -> None:
     for _ in range(rng.randint(0, clouds)):
         x, y = c.width * rng.uniform(0, 1), horizon * rng.uniform(0.08, 0.55)
         r = c.width * rng.uniform(0.04, 0.08)
-        for du, dv, size in (
-            (-1.3, 0.15, 0.6),
-            (-0.5, -0.2, 0.9),
-            (0.5, -0.05, 0.8),
-            (1.4, 0.2, 0.5),
-        ):
-            c.oval(
-                x + du * r, y + dv * r, size * r * 1.25, size * r * 0.7, (253, 252, 250), 0, 0.75
-            )
+        puffs = ((-1.3, 0.15, 0.6), (-0.5, -0.2, 0.9), (0.5, -0.05, 0.8), (1.4, 0.2, 0.5))
+        for u, v, size in puffs:
+            wide, tall = size * r * 1.25, size * r * 0.7
+            c.oval(x + u * r, y + v * r, wide, tall, (253, 252, 250), 0, 0.75)
 
 
 def ridge(
@@ -59,11 +56,8 @@ def mountains(c: Canvas, base: float, height: float, colour: tuple, rng: random.
         wide = tall * rng.uniform(0.9, 1.3)
         rock = mix(colour, (225, 230, 240), rng.uniform(0, 0.3))
         c.poly([(x - wide, base + 2), (x, base - tall), (x + wide, base + 2)], rock, 0.15)
-        c.poly(
-            [(x, base - tall), (x + wide, base + 2), (x + wide * 0.15, base + 2)],
-            darker(rock, 0.13),
-            0,
-        )
+        c.poly([(x, base - tall), (x + wide, base + 2), (x + wide * 0.15, base + 2)],
+            darker(rock, 0.13), 0)
         snow = [(0, 1), (0.32, 0.68), (0.16, 0.74), (0.04, 0.64), (-0.12, 0.75), (-0.32, 0.68)]
         c.poly([(x + u * wide, base - v * tall) for u, v in snow], (248, 250, 253), 0)
 
@@ -90,11 +84,8 @@ def fir(c: Canvas, x: float, y: float, height: float, snowy: bool) -> None:
     for v, half, tall in ((0.12, 0.27, 0.42), (0.36, 0.21, 0.38), (0.6, 0.15, 0.4)):
         c.poly([(-half, v), (half, v), (0, v + tall)], (58, 104, 84), 0.25)
         if snowy:
-            tip = [
-                (-half * 0.5, v + tall * 0.5),
-                (0, v + tall * 0.42),
-                (half * 0.5, v + tall * 0.5),
-            ]
+            tip = [(-half * 0.5, v + tall * 0.5), (0, v + tall * 0.42),
+                (half * 0.5, v + tall * 0.5)]
             c.poly([*tip, (0, v + tall)], (244, 248, 252), 0.08)
     c.in_pixels()
 
@@ -104,15 +95,8 @@ def palm(c: Canvas, x: float, y: float, height: float, rng: random.Random) -> No
     c.stroke([(0, 0), (0.03, 0.35), (0.1, 0.65), (0.2, 0.9)], 0.05, (150, 116, 82))
     for turn in (-0.5, 0.1, 0.7, 2.2, 2.8, 3.5):
         u, v = np.cos(turn) * 0.34, np.sin(turn) * 0.22
-        c.blob(
-            [
-                (0.2, 0.92),
-                (0.2 + u * 0.5, 0.97 + v),
-                (0.2 + u, 0.86 + v * 0.8),
-                (0.2 + u * 0.5, 0.9 + v * 0.8),
-            ],
-            rng.choice(LEAVES),
-        )
+        c.blob([(0.2, 0.92), (0.2 + u * 0.5, 0.97 + v), (0.2 + u, 0.86 + v * 0.8),
+            (0.2 + u * 0.5, 0.9 + v * 0.8)], rng.choice(LEAVES))
     c.in_pixels()
 
 
@@ -120,13 +104,8 @@ def waves(c: Canvas, top: float, bottom: float, rng: random.Random, count: int) 
     for _ in range(count):
         x, share = c.width * rng.uniform(-0.1, 1), rng.random() ** 1.3
         y, wide = top + 3 + (bottom - top - 6) * share, c.width * (0.04 + 0.1 * share)
-        crest = [
-            (x, y),
-            (x + wide * 0.25, y - 1.5 - share),
-            (x + wide * 0.5, y),
-            (x + wide * 0.75, y - 1.5 - share),
-            (x + wide, y),
-        ]
+        crest = [(x, y), (x + wide * 0.25, y - 1.5 - share), (x + wide * 0.5, y),
+            (x + wide * 0.75, y - 1.5 - share), (x + wide, y)]
         c.poly([*crest, (x + wide * 0.5, y + 1.2)], (236, 246, 248), 0, 0.6)
 
 
@@ -146,9 +125,8 @@ def grass(
             flowers -= 1
             petal = rng.choice([(250, 246, 240), (250, 220, 110), (238, 170, 190), (196, 170, 226)])
             for u, v in ((-1, 0), (1, 0), (0, -1), (0, 1)):
-                c.oval(
-                    x + u * size * 0.2, y - size + v * size * 0.2, size * 0.2, size * 0.2, petal, 0
-                )
+                c.oval(x + u * size * 0.2, y - size + v * size * 0.2, size * 0.2, size * 0.2, petal,
+                    0)
             c.oval(x, y - size, size * 0.14, size * 0.14, (232, 176, 60), 0)
 
 
@@ -161,23 +139,14 @@ def beach(c: Canvas, horizon: float, rng: random.Random) -> None:
     line = shore + 4 * np.sin(u / c.width * rng.uniform(9, 15) + rng.uniform(0, 6))
     c.poly([*zip(u, line - 4, strict=True), (c.width, c.height), (0, c.height)], (248, 252, 250), 0)
     c.poly([*zip(u, line + 2, strict=True), (c.width, c.height), (0, c.height)], (206, 184, 142), 0)
-    c.poly(
-        [*zip(u, line + 12, strict=True), (c.width, c.height), (0, c.height)], (234, 214, 168), 0
-    )
+    c.poly([*zip(u, line + 12, strict=True), (c.width, c.height), (0, c.height)], (234, 214, 168),
+        0)
     c.grain(shore + 16, c.height, rng, 8, (14, 6))
     c.grain(shore + 8, c.height, rng, 9, (2, 2))
     for _ in range(rng.randint(2, 5)):
         x, y = c.width * rng.random(), shore + (c.height - shore) * rng.uniform(0.3, 0.97)
-        c.oval(
-            x,
-            y,
-            4,
-            2.6,
-            rng.choice([(250, 238, 226), (238, 196, 180), (214, 170, 140)]),
-            0.3,
-            arc=(0, 0.5),
-            turn=3.14,
-        )
+        c.oval(x, y, 4, 2.6, rng.choice([(250, 238, 226), (238, 196, 180), (214, 170, 140)]), 0.3,
+            arc=(0, 0.5), turn=3.14)
     if rng.random() < 0.45:
         palm(c, c.width * rng.choice([0.05, 0.95]), shore + 14, c.height * 0.5, rng)
 
@@ -188,49 +157,26 @@ def park(c: Canvas, horizon: float, rng: random.Random) -> None:
     grass(c, horizon, rng, (138, 184, 104), (112, 166, 82), rng.randint(6, 20))
     x, mid = c.width * rng.uniform(0.1, 0.9), c.width * rng.uniform(0.3, 0.7)
     low, h = c.height, c.height - horizon
-    path = [
-        (x, horizon),
-        (x + 6, horizon),
-        (mid + 30, horizon + h * 0.4),
-        (mid + 50, low + 20),
-        (mid - 50, low + 20),
-        (mid - 10, horizon + h * 0.4),
-    ]
+    path = [(x, horizon), (x + 6, horizon), (mid + 30, horizon + h * 0.4), (mid + 50, low + 20),
+        (mid - 50, low + 20), (mid - 10, horizon + h * 0.4)]
     c.blob(path, (214, 198, 164), 0.1)
     for share in sorted(rng.uniform(-0.02, 1.02) for _ in range(rng.randint(3, 5))):
-        tree(
-            c,
-            c.width * share,
-            horizon + h * rng.uniform(0.02, 0.12),
-            horizon * rng.uniform(0.55, 0.9),
-            rng,
-        )
+        tree(c, c.width * share, horizon + h * rng.uniform(0.02, 0.12),
+            horizon * rng.uniform(0.55, 0.9), rng)
 
 
 def snow(c: Canvas, horizon: float, rng: random.Random) -> None:
-    c.gradient(
-        0,
-        horizon,
-        *rng.choice([((156, 184, 212), (232, 238, 244)), ((182, 190, 206), (238, 232, 230))]),
-    )
+    c.gradient(0, horizon, *rng.choice([((156, 184, 212), (232, 238, 244)),
+        ((182, 190, 206), (238, 232, 230))]))
     mountains(c, horizon, horizon * 0.75, (142, 158, 184), rng)
     ridge(c, horizon, horizon * 0.16, (224, 232, 242), rng, 3)
     c.gradient(horizon, c.height, (222, 230, 242), (246, 248, 252))
     c.grain(horizon, c.height, rng, 6, (50, 16))
-    for share in (
-        rng.uniform(0, 0.2),
-        rng.uniform(0.22, 0.5),
-        rng.uniform(0.55, 0.78),
-        rng.uniform(0.8, 1),
-    ):
+    for share in (rng.uniform(0, 0.2), rng.uniform(0.22, 0.5), rng.uniform(0.55, 0.78),
+            rng.uniform(0.8, 1)):
         if rng.random() < 0.75:
-            fir(
-                c,
-                c.width * share,
-                horizon + c.height * rng.uniform(0, 0.05),
-                horizon * rng.uniform(0.45, 0.85),
-                True,
-            )
+            fir(c, c.width * share, horizon + c.height * rng.uniform(0, 0.05),
+                horizon * rng.uniform(0.45, 0.85), True)
     for _ in range(4):
         x, y = c.width * rng.random(), horizon + (c.height - horizon) * rng.uniform(0.2, 0.95)
         c.oval(x, y, c.width * 0.12, 4, (208, 220, 238), 0, 0.6)
@@ -263,21 +209,8 @@ def farm(c: Canvas, horizon: float, rng: random.Random) -> None:
     c.place(x, horizon + 3, tall)
     barn = rng.choice([(164, 84, 72), (172, 122, 92)])
     c.poly([(0, 0), (1.2, 0), (1.2, 0.6), (0.95, 0.9), (0.6, 1.05), (0.25, 0.9), (0, 0.6)], barn)
-    c.poly(
-        [
-            (-0.06, 0.58),
-            (0.23, 0.94),
-            (0.6, 1.1),
-            (0.97, 0.94),
-            (1.26, 0.58),
-            (1.2, 0.54),
-            (0.93, 0.86),
-            (0.6, 1.0),
-            (0.27, 0.86),
-            (0, 0.54),
-        ],
-        (110, 96, 96),
-    )
+    c.poly([(-0.06, 0.58), (0.23, 0.94), (0.6, 1.1), (0.97, 0.94), (1.26, 0.58), (1.2, 0.54),
+        (0.93, 0.86), (0.6, 1.0), (0.27, 0.86), (0, 0.54)], (110, 96, 96))
     c.box(0.38, 0, 0.44, 0.42, (240, 230, 216), 0.4)
     c.stroke([(0.4, 0.02), (0.8, 0.4)], 0.03, barn, 0)
     c.stroke([(0.4, 0.4), (0.8, 0.02)], 0.03, barn, 0)

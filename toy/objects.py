@@ -68,8 +68,8 @@ def bicycle(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
             c.stroke([(u + 0.31 * math.cos(a), 0.33 + 0.31 * math.sin(a)),
                 (u + 0.31 * math.cos(b), 0.33 + 0.31 * math.sin(b))], 0.06, TYRE, 0)
     bars = [(-0.5, 0.33), (-0.02, 0.3), (0.36, 0.78), (-0.2, 0.74), (-0.02, 0.3)]
-    for line in (bars, [(-0.5, 0.33), (-0.2, 0.74), (-0.23, 0.88)], [(0.5, 0.33), (0.36, 0.78),
-            (0.33, 0.96)]):
+    for line in (bars, [(-0.5, 0.33), (-0.2, 0.74), (-0.23, 0.88)],
+            [(0.5, 0.33), (0.36, 0.78), (0.33, 0.96)]):
         c.stroke(line, 0.085, colour)
     c.stroke([(0.33, 0.97), (0.2, 1.0)], 0.06, TYRE)
     c.blob([(-0.38, 0.9), (-0.12, 0.92), (-0.12, 0.86), (-0.34, 0.84)], (74, 52, 44))
@@ -86,8 +86,8 @@ def boat(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
     c.poly([(0.02, 1.0), (-0.16, 0.96), (0.02, 0.91)], colour)
     c.blob([(-0.66, 0.3), (-0.3, 0.25), (0.3, 0.25), (0.72, 0.32), (0.56, 0.08), (0.3, -0.02),
         (-0.36, -0.02), (-0.56, 0.1)], colour)
-    c.stroke([(-0.6, 0.27), (-0.3, 0.22), (0.3, 0.22),
-        (0.64, 0.28)], 0.035, lighter(colour, 0.55), 0)
+    c.stroke([(-0.6, 0.27), (-0.3, 0.22), (0.3, 0.22), (0.64, 0.28)], 0.035, lighter(colour, 0.55),
+        0)
     for u in (-0.25, 0.02, 0.28):
         c.oval(u, 0.12, 0.04, 0.04, (222, 232, 236))
     c.thing = 0
@@ -105,8 +105,8 @@ def umbrella(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
         tint = colour if k % 2 else darker(colour, 0.16)
         side = [(left * math.cos(a) * 1.0, rim + 0.42 * math.sin(a)) for a in (0, 0.5, 1.0, 1.3,
             1.57)]
-        back = [(right * math.cos(a) * 1.0, rim + 0.42 * math.sin(a)) for a in (1.57, 1.3, 1.0,
-            0.5, 0)]
+        back = [(right * math.cos(a) * 1.0, rim + 0.42 * math.sin(a)) for a in (1.57, 1.3, 1.0, 0.5,
+            0)]
         c.poly([*side, *back], tint, 0.2)
         c.oval((left + right) / 2, rim, (right - left) / 2, 0.05, tint, 0)
     c.oval(0, 1.0, 0.02, 0.035, (126, 106, 92))
@@ -117,8 +117,8 @@ def kite(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
     c.stroke(string, 0.02, (120, 110, 110), 0)
     for u, v in string[1:]:
         for side in (-1, 1):
-            c.poly([(u, v), (u + side * 0.09, v + 0.06),
-                (u + side * 0.09, v - 0.06)], lighter(colour, 0.25))
+            c.poly([(u, v), (u + side * 0.09, v + 0.06), (u + side * 0.09, v - 0.06)],
+                lighter(colour, 0.25))
     c.poly([(0, 1.0), (0.34, 0.66), (0, 0.26), (-0.34, 0.66)], colour)
     c.poly([(0, 1.0), (0.34, 0.66), (0, 0.66)], lighter(colour, 0.25), 0)
     c.poly([(0, 0.26), (-0.34, 0.66), (0, 0.66)], darker(colour, 0.12), 0)
@@ -170,18 +170,18 @@ def couch(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
     c.blob([(-0.9, 0.3), (-0.92, 0.84), (-0.8, 0.98), (0, 1.0), (0.8, 0.98), (0.92, 0.84),
         (0.9, 0.3)], colour)
     for u in (-0.4, 0.4):
-        c.blob([(u - 0.36, 0.5), (u - 0.38, 0.84), (u, 0.9), (u + 0.38, 0.84),
-            (u + 0.36, 0.5)], lighter(colour, 0.08), 0.2)
-        c.blob([(u - 0.4, 0.34), (u - 0.38, 0.52), (u, 0.55), (u + 0.38, 0.52),
-            (u + 0.4, 0.34)], lighter(colour, 0.2), 0.25)
+        c.blob([(u - 0.36, 0.5), (u - 0.38, 0.84), (u, 0.9), (u + 0.38, 0.84), (u + 0.36, 0.5)],
+            lighter(colour, 0.08), 0.2)
+        c.blob([(u - 0.4, 0.34), (u - 0.38, 0.52), (u, 0.55), (u + 0.38, 0.52), (u + 0.4, 0.34)],
+            lighter(colour, 0.2), 0.25)
     c.box(-0.86, 0.1, 1.72, 0.28, colour)
     for side in (-1, 1):
         c.blob([(side * 1.08, 0.1), (side * 1.12, 0.5), (side * 1.0, 0.66), (side * 0.82, 0.58),
             (side * 0.8, 0.1)], darker(colour, 0.1))
     if rng.random() < 0.6:
         side = rng.choice([-1, 1])
-        c.blob([(side * 0.52, 0.5), (side * 0.56, 0.76), (side * 0.78, 0.72),
-            (side * 0.74, 0.48)], rng.choice([CREAM, (216, 190, 150), (150, 160, 170)]))
+        c.blob([(side * 0.52, 0.5), (side * 0.56, 0.76), (side * 0.78, 0.72), (side * 0.74, 0.48)],
+            rng.choice([CREAM, (216, 190, 150), (150, 160, 170)]))
 
 
 def teddy_bear(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:
@@ -217,8 +217,8 @@ def potted_plant(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> No
             turn=turn)
     c.poly([(-0.24, 0.36), (0.24, 0.36), (0.17, 0.0), (-0.17, 0.0)], colour)
     c.box(-0.28, 0.33, 0.56, 0.1, lighter(colour, 0.1))
-    c.poly([(-0.18, 0.32), (-0.12, 0.32), (-0.1, 0.03),
-        (-0.14, 0.03)], lighter(colour, 0.4), 0, 0.6)
+    c.poly([(-0.18, 0.32), (-0.12, 0.32), (-0.1, 0.03), (-0.14, 0.03)], lighter(colour, 0.4), 0,
+        0.6)
 
 
 def balloon(c: Canvas, colour: Colour, rng: random.Random, pose: str) -> None:

@@ -23,8 +23,8 @@ def lamp(c: Canvas, x: float, y: float, height: float, lit: bool) -> None:
     c.place(x, y, height)
     c.stroke([(0, 0), (0, 0.9)], 0.025, (66, 70, 80), 0.2)
     c.stroke([(0, 0.9), (0.1, 0.93)], 0.022, (66, 70, 80), 0.2)
-    c.poly([(0.05, 0.86), (0.15, 0.86), (0.13, 0.95),
-        (0.07, 0.95)], (250, 232, 170) if lit else (214, 220, 222), 0.4)
+    c.poly([(0.05, 0.86), (0.15, 0.86), (0.13, 0.95), (0.07, 0.95)],
+        (250, 232, 170) if lit else (214, 220, 222), 0.4)
     if lit:
         c.oval(0.1, 0.89, 0.16, 0.16, (255, 226, 150), 0, 0.25)
     c.in_pixels()
@@ -56,12 +56,12 @@ def houses(c: Canvas, base: float, rng: random.Random) -> None:
                     continue
                 c.box(u - 1.5, v - 1.5, w + 3, h + 3, (248, 246, 240), 0.25)
                 c.box(u, v, w, h, (142, 172, 192), 0.2)
-                c.poly([(u, v + h), (u, v + h * 0.4), (u + w, v),
-                    (u + w, v + h * 0.3)], (188, 210, 220), 0)
+                c.poly([(u, v + h), (u, v + h * 0.4), (u + w, v), (u + w, v + h * 0.3)],
+                    (188, 210, 220), 0)
                 if rng.random() < 0.3:
                     for k in range(4):
-                        c.oval(u + w * (k + 0.5) / 4, v + h + 2, 2.4, 2, rng.choice([(214, 120,
-                            130), (232, 206, 130)]), 0)
+                        c.oval(u + w * (k + 0.5) / 4, v + h + 2, 2.4, 2,
+                            rng.choice([(214, 120, 130), (232, 206, 130)]), 0)
         x += wide + rng.choice([0, 0, 3])
 
 
@@ -90,8 +90,7 @@ def street(c: Canvas, horizon: float, rng: random.Random) -> None:
 
 
 def night_city(c: Canvas, horizon: float, rng: random.Random) -> None:
-    c.gradient(0, horizon, (22, 26, 66), rng.choice([(92, 74, 130), (60, 78, 132),
-        (122, 84, 118)]))
+    c.gradient(0, horizon, (22, 26, 66), rng.choice([(92, 74, 130), (60, 78, 132), (122, 84, 118)]))
     for _ in range(45):
         r = rng.choice([0.5, 0.7, 1.1])
         c.oval(c.width * rng.random(), horizon * rng.uniform(0, 0.7), r, r, (240, 238, 220), 0)
@@ -104,8 +103,8 @@ def night_city(c: Canvas, horizon: float, rng: random.Random) -> None:
             wide, tall = c.width * rng.uniform(0.1, 0.2), horizon * layer * rng.uniform(0.55, 1)
             c.box(x, horizon - tall, wide, tall + 2, tint, 0.3)
             if rng.random() < 0.3:
-                c.stroke([(x + wide / 2, horizon - tall),
-                    (x + wide / 2, horizon - tall * 1.12)], 2, tint)
+                c.stroke([(x + wide / 2, horizon - tall), (x + wide / 2, horizon - tall * 1.12)], 2,
+                    tint)
             for v in np.arange(horizon - tall + 6, horizon - 8, 10).tolist():
                 for u in np.arange(x + 5, x + wide - 7, 9).tolist():
                     if rng.random() < 0.45:
@@ -156,9 +155,8 @@ def living_room(c: Canvas, horizon: float, rng: random.Random) -> None:
             c.box(x - w * 0.8, y - h, w * 1.6, 2 * h, (134, 106, 80))
             c.box(x - w * 0.65, y - h * 0.8, w * 1.3, h * 1.6, (232, 228, 214), 0.2)
             c.poly([(x - w * 0.65, y + h * 0.8), (x - w * 0.1, y - h * 0.3),
-                (x + w * 0.2, y + h * 0.3), (x + w * 0.4, y),
-                (x + w * 0.65, y + h * 0.8)], rng.choice([(150, 170, 160), (190, 160, 150),
-                (150, 160, 190)]), 0.1)
+                (x + w * 0.2, y + h * 0.3), (x + w * 0.4, y), (x + w * 0.65,
+                y + h * 0.8)], rng.choice([(150, 170, 160), (190, 160, 150), (150, 160, 190)]), 0.1)
         elif kind == "shelf":
             for k in range(7):
                 tall = horizon * rng.uniform(0.1, 0.17)
@@ -173,8 +171,7 @@ def living_room(c: Canvas, horizon: float, rng: random.Random) -> None:
     c.box(0, horizon - 7, c.width, 8, (244, 240, 232), 0.2)
     rug, x, y = rng.choice([(196, 176, 190), (176, 190, 196), (214, 196, 164),
         (190, 156, 146)]), c.width * rng.uniform(0.4, 0.6), (horizon + c.height) / 2 + 8
-    for size, tint in ((1, rug), (0.88, lighter(rug, 0.4)), (0.8, rug),
-            (0.45, lighter(rug, 0.25))):
+    for size, tint in ((1, rug), (0.88, lighter(rug, 0.4)), (0.8, rug), (0.45, lighter(rug, 0.25))):
         c.oval(x, y, c.width * 0.42 * size, (c.height - horizon) * 0.36 * size, tint, 0.12)
 
 
@@ -191,7 +188,7 @@ SETTING_WORDS = {
 SETTINGS = {
     "street": street, "night city": night_city, "beach": beach, "park": park, "snow": snow,
     "lake": lake, "farm": farm, "living room": living_room,
-}  # fmt: skip
+}
 
 
 def finish(c: Canvas, setting: str, rng: random.Random) -> None:
@@ -202,8 +199,7 @@ def finish(c: Canvas, setting: str, rng: random.Random) -> None:
             c.oval(c.width * rng.random(), c.height * rng.random(), r, r, (255, 255, 255), 0, 0.85)
     hours = [(1, 1, 1), (0.95, 0.98, 1.02), (1.03, 1.03, 1.03), (1.04, 1, 0.94)]
     light = np.array(rng.choice(hours[:3] if setting == "snow" else hours))
-    light = light * rng.uniform(0.93, 1.08) * ((0.86, 0.86,
-        0.98) if setting == "night city" else 1)
+    light = light * rng.uniform(0.93, 1.08) * ((0.86, 0.86, 0.98) if setting == "night city" else 1)
     down = np.linspace(-1, 1, c.height, dtype=np.float32)[:, None]
     across = np.linspace(-1, 1, c.width, dtype=np.float32)[None]
     vignette = 1 - rng.uniform(0.02, 0.12) * (down**2 + across**2)
