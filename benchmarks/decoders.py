@@ -152,6 +152,7 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
         ax.set_title(column)
         ax.set_ylabel(column)
         ax.set_xticks(range(len(results)), results, rotation=25)
+        ax.set_xlim(-0.5, len(results) - 0.5)
     with write_atomically(path) as file:
         figure.savefig(file, format="png")
     plt.close(figure)
