@@ -2,14 +2,12 @@
 
     Backbone(name, weights)   any torchvision classifier: ImageNet's, from a file, or random
     narrow_resnet50(width)    the drawn dataset's small ResNet-50
-    load_plain(path)          `torch.load` that runs no code and answers in sentences
 
 A Backbone maps images (B, 3, H, W) to a grid (B, P, D): P places (49 for ResNet-50 at 224 pixels)
 and D numbers for each (2048); pooled means P = 1, the average place.
 """
 
 import hashlib
-import pickle
 from collections import OrderedDict
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import Bottleneck
 
+from distrust import BROKEN, fits, load_plain, one_line
 from photos import PhotoTransform
 
 IMAGENET_TRANSFORM = {
@@ -28,29 +27,6 @@ IMAGENET_TRANSFORM = {
 }
 MODELS = Path(__file__).parent / "models"
 TOY_WEIGHTS = MODELS / "resnet50_toy.pth"
-BROKEN_FILE = (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, TypeError)
-
-
-def load_plain(path: str | Path) -> dict:
-    """The dictionary of plain data in a file of `torch.save`. Code in it is refused, never run.
-
-    Raises FileNotFoundError or ValueError, each one sentence.
-    """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing. Check the path, or train first.") from None
-    except OSError as error:
-        raise ValueError(f"{path} cannot be read ({error.strerror or error}).") from None
-    except (*BROKEN_FILE, AttributeError, IndexError, OverflowError, MemoryError) as error:
-        kind = type(error).__name__
-        raise ValueError(
-            f"{path} is refused ({kind}): it is broken, or holds more than plain weights. "
-            "Fetch it again from a source you trust, or train it anew."
-        ) from None
-    if not isinstance(loaded, dict):
-        raise ValueError(f"{path} holds a {type(loaded).__name__}, not weights.")
-    return loaded
 
 
 def narrow_resnet50(width: int = 20, last_stride: int = 1) -> nn.Sequential:
@@ -94,20 +70,23 @@ def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict,
     drawings only."""
     loaded = load_plain(path)
     try:
+        state = loaded.get("state_dict", loaded)
+        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         if loaded.get("arch") == "narrow_resnet50":
+            fits(lambda: narrow_resnet50(**loaded["config"]), state)
             network = narrow_resnet50(**loaded["config"])
-            network.load_state_dict({k: v.float() for k, v in loaded["state_dict"].items()})
+            network.load_state_dict(state)
             PhotoTransform(**loaded["transform"])  # refuses what cannot be
             return network, dict(loaded["transform"]), True
-        state = loaded.get("state_dict", loaded)
+        with torch.device("meta"):
+            empty = models.get_model(name, weights=None).state_dict()
+        head = [k for k in empty if k.startswith(("fc.", "classifier."))]  # cut off below
+        head = {k: torch.zeros(empty[k].shape) for k in head if k not in state}
+        fits(lambda: models.get_model(name, weights=None), head | state)
         classifier = models.get_model(name, weights=None)
-        wanted = classifier.state_dict()
-        head = [k for k in wanted if k.startswith(("fc.", "classifier."))]  # cut off below
-        state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
-        classifier.load_state_dict({k: wanted[k] for k in head} | state)
-    except (RuntimeError, AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()[:100]
-        raise ValueError(f"{path} holds no weights of {name} ({reason}).") from None
+        classifier.load_state_dict(head | state)
+    except BROKEN as error:
+        raise ValueError(f"{path} holds no weights of {name} ({one_line(error)}).") from None
     return cut_classifier(classifier, name), dict(IMAGENET_TRANSFORM), False
 
 

@@ -18,17 +18,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 import distributed
-from backbones import load_plain
 from contract import Decoder
+from distrust import BROKEN, alike, fits, load_plain, one_line
 from model import EncoderCNN, make_decoder
 from photos import PhotoTransform
 from settings import Settings
 from vocabulary import Vocabulary, write_atomically
 
-RUN = {"run_id", "history", "epoch", "step", "loss", "seconds"}  # what a checkpoint's run says
+PLAIN = str | int | float | bool | tuple | None  # what settings are made of
+RUN = {"run_id": "", "history": [], "epoch": 1, "step": 0, "loss": 0.0, "seconds": 0.0}
 
 
 @contextlib.contextmanager
@@ -37,7 +38,7 @@ def told(path: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except (OSError, RuntimeError) as error:
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:120]
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise OSError(
             f"{path} could not be written ({reason}). Free some space or choose another folder; "
             "what was saved before is unharmed, and --resume goes on from it."
@@ -135,29 +136,44 @@ def load_pair(
     config = dict(saved_encoder["config"])
     config["weights"] = weights or config.get("weights")
     try:
-        encoder = EncoderCNN(**config)
-        encoder.backbone.transform = dict(saved_encoder["transform"])
-        PhotoTransform(**encoder.backbone.transform)  # refuses what cannot be
-        known = config["weights"] is not None
-        if known and encoder.backbone.fingerprint() != saved_encoder["fingerprint"]:
-            raise ValueError(
-                f"the backbone {config['weights']} is not the one that {encoder_file} was trained "
-                f"with ({saved_encoder['config']['weights']}); name that one with --weights"
-            )
-        missing, unexpected = encoder.load_state_dict(saved_encoder["state_dict"], strict=False)
-        if unexpected or set(missing) & set(trained(encoder) if known else encoder.state_dict()):
-            raise ValueError(f"{encoder_file} lacks some of the encoder's weights")
+        encoder = build_encoder(config, saved_encoder, encoder_file)
         vocab = Vocabulary(saved_decoder["words"])
-        decoder = make_decoder(**saved_decoder["config"])
-        decoder.load_state_dict(saved_decoder["state_dict"])
+        config, state = saved_decoder["config"], saved_decoder["state_dict"]
+        if config.get("num_layers", 1) > len(state):
+            raise ValueError("more layers than weights")
+        fits(lambda: make_decoder(**config), state)
+        decoder = make_decoder(**config)
+        decoder.load_state_dict(state)
         if len(vocab) != decoder.output.out_features:
             raise ValueError(f"the words in {decoder_file} are not those it was trained with")
-    except (KeyError, TypeError, RuntimeError, AttributeError) as error:
-        reason = str(error).strip().splitlines()[-1].strip()[:120]
+    except BROKEN as error:
         raise ValueError(
-            f"{encoder_file} and {decoder_file} do not fit this course's models ({reason})."
+            f"{encoder_file} and {decoder_file} make no captioner: {one_line(error, 500)}"
         ) from None
     return encoder.to(device).eval(), decoder.to(device).eval(), vocab
+
+
+def build_encoder(config: dict, saved: dict, path: str | os.PathLike) -> EncoderCNN:
+    """The encoder of `config` with the numbers of `saved`; ValueError where they do not fit."""
+    state, known = saved["state_dict"], config["weights"] is not None
+    if config["embed_size"] != len(state["embed.weight"]):
+        raise ValueError("the encoder's weights have another size than it says")
+    if not known:  # then the whole backbone is in the file
+        fits(lambda: EncoderCNN(**config), state)
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise ValueError("the encoder's weights are not all numbers")
+    encoder = EncoderCNN(**config)
+    encoder.backbone.transform = dict(saved["transform"])
+    PhotoTransform(**encoder.backbone.transform)  # refuses what cannot be
+    if known and encoder.backbone.fingerprint() != saved["fingerprint"]:
+        raise ValueError(
+            f"the backbone {config['weights']} is not the one that {path} was trained with "
+            f"({saved['config']['weights']}); name that one with --weights"
+        )
+    missing, unexpected = encoder.load_state_dict(state, strict=False)
+    if unexpected or set(missing) & set(trained(encoder) if known else encoder.state_dict()):
+        raise ValueError(f"{path} lacks some of the encoder's weights")
+    return encoder
 
 
 def sweep(folder: Path) -> None:
@@ -199,18 +215,20 @@ def load_checkpoint(folder: str | os.PathLike, settings: dict) -> dict | None:
             return None
         raise FileNotFoundError(f"{path} is missing: nothing to resume. Leave --resume out.")
     content = load_plain(path)
-    parts = [content.get(name) for name in ("settings", "run")]
-    if not all(isinstance(part, dict) for part in parts) or not parts[1].keys() >= RUN:
+    run, made_with = content.get("run"), content.get("settings")
+    right = isinstance(run, dict) and isinstance(made_with, dict) and run.keys() == RUN.keys()
+    plain = right and all(isinstance(value, PLAIN) for value in made_with.values())
+    if not plain or not alike([RUN["epoch"], RUN["step"]], [run["epoch"], run["step"]]):
         raise ValueError(f"{path} is no checkpoint of this course; train.py writes them.")
     free = {"resume", "patience", "print_every", "save_every", "checkpoint_every"}
     free |= {"num_workers", "out", "tensorboard", "log_file"}
     if settings.get("schedule") in ("constant", "plateau"):  # the others are drawn to the end
         free.add("num_epochs")
-    for name, value in content["settings"].items():
+    for name, value in made_with.items():
         if name not in free and settings.get(name, value) != value:
             raise ValueError(
-                f"{path} was made with {name}={value}, not {settings[name]}; use the same settings "
-                "to resume, or another folder to begin anew."
+                f"{path} was made with {name}={value!s:.80}, not {settings[name]}; use the same "
+                "settings to resume, or another folder to begin anew."
             )
     return content
 
@@ -221,33 +239,39 @@ def restore(saved: dict, state: dict) -> dict:
     Raises ValueError where they do not fit the models of this run.
     """
     learning, average, optimizer = state["learning"], state["average"], state["optimizer"]
+    fresh = {
+        "weights": learning,
+        "average": {"steps": 0, "weights": average.average},
+        "schedule": state["schedule"].state_dict(),
+    }
+    groups = optimizer.state_dict()["param_groups"]
     try:
-        for tensors, values in (
-            (learning, saved["weights"]),
-            (average.average, saved["average"]["weights"]),
-        ):
-            if [tensor.shape for tensor in tensors] != [value.shape for value in values]:
-                raise ValueError("its weights have other shapes")
-            average.copy(tensors, values)
-        average.steps = int(saved["average"]["steps"])
+        run = saved["run"] | {"loss": float(saved["run"]["loss"])}
+        if [row["epoch"] for row in run["history"]] != list(range(1, run["epoch"])):
+            raise ValueError("it does not say where the run was")
+        if not alike(fresh, {name: saved[name] for name in fresh}):
+            raise ValueError("its weights or its schedule are built otherwise")
         optimizer.load_state_dict(saved["optimizer"])
-        for parameter, memory in optimizer.state.items():
-            if any(t.dim() and t.shape != parameter.shape for t in memory.values()):
-                raise ValueError("its optimizer remembers weights of other shapes")
+        memories = [(p.shape, memory) for p, memory in optimizer.state.items()]
+        if not alike(groups, optimizer.state_dict()["param_groups"]) or not all(
+            isinstance(tensor, Tensor) and tensor.shape in (shape, ())
+            for shape, memory in memories
+            for tensor in memory.values()
+            if tensor is not None
+        ):
+            raise ValueError("its optimizer remembers other weights")
+        average.copy(learning, saved["weights"])
+        average.copy(average.average, saved["average"]["weights"])
+        average.steps = saved["average"]["steps"]
         state["schedule"].load_state_dict(saved["schedule"])
         if distributed.rank() < len(saved["random"]):  # else: more processes than before
             chance = saved["random"][distributed.rank()]
             torch.set_rng_state(chance["cpu"])
             if "cuda" in chance and torch.cuda.is_available():
                 torch.cuda.set_rng_state(chance["cuda"])
-        run = saved["run"]
-        if [row["epoch"] for row in run["history"]] != list(range(1, run["epoch"])):
-            raise ValueError("it does not say where the run was")
-        loss = torch.as_tensor(run["loss"], dtype=torch.float32, device=learning[0].device)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError, RuntimeError) as error:
-        reason = " ".join(str(error).split())[:120] or type(error).__name__
+    except BROKEN as error:
         raise ValueError(
-            f"checkpoint.pkl does not fit this run ({reason}). Resume with the code and settings "
-            "that wrote it, or begin anew without --resume."
+            f"checkpoint.pkl does not fit this run ({one_line(error)}). Resume with the code and "
+            "settings that wrote it, or begin anew without --resume."
         ) from None
-    return run | {"loss": loss}
+    return run | {"loss": torch.tensor(run["loss"], device=learning[0].device)}

@@ -1,0 +1,175 @@
+"""Is anything ever lost? Kills a short run at random moments, resumes it, compares every bit.
+
+    python benchmarks/kills.py --data data/toy --weights models/resnet50_toy.pth --kills 50
+
+A run extracts features and trains with dropout, views, a schedule, averaged weights and
+checkpoints inside the epochs. Each trial begins anew, is killed by SIGKILL (which no program can
+catch) and goes on with `resume=True`. Then the features, the history and the weights must be those
+of a run that nobody killed; and right after the kill every file must be whole. Needs fork: Linux
+or macOS. Exit status 1 where anything differs.
+"""
+
+import argparse
+import multiprocessing
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+import torch
+
+import features
+from backbones import load_plain
+from batches import read_split
+from settings import Settings
+from train import train
+
+LONGEST = 3000  # seconds that a run may take before it counts as hanging
+FORK = multiprocessing.get_context("fork")
+
+
+def settings_of(root: Path, out: Path, weights: str, photos: int) -> Settings:
+    return Settings(
+        data=str(root),
+        weights=weights,
+        out=str(out),
+        num_samples=photos,
+        views=2,
+        embed_size=32,
+        hidden_size=48,
+        batch_size=16,
+        vocab_threshold=1,
+        dropout=0.4,
+        average=0.9,
+        schedule="onecycle",
+        num_epochs=2,
+        checkpoint_every=3,
+        device="cpu",
+    )
+
+
+def quietly(settings: Settings) -> None:
+    """Trains, in a process of its own, without a word."""
+    silence = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(silence, 1)
+    features.SAVE_EVERY = 1  # many moments at which a note can be cut
+    train(settings)
+
+
+def start(settings: Settings) -> multiprocessing.Process:
+    process = FORK.Process(target=quietly, args=(settings,))
+    process.start()
+    return process
+
+
+def finish(process: multiprocessing.Process) -> int:
+    process.join(LONGEST)
+    if process.is_alive():
+        process.kill()
+        raise TimeoutError(f"a run did not end within {LONGEST} seconds")
+    return process.exitcode
+
+
+def linked(data: Path, root: Path) -> Path:
+    """The same data under another root, where no features are yet."""
+    root.mkdir(parents=True)
+    for part in ("annotations", "images"):
+        (root / part).symlink_to((data / part).resolve(), target_is_directory=True)
+    return root
+
+
+def outcome(settings: Settings) -> dict[str, object]:
+    """Everything that must not depend on interruptions."""
+    root, out = Path(settings.data), Path(settings.out)
+    found: dict[str, object] = {}
+    for path in sorted((root / "features").rglob("*.*")):
+        found[path.name + path.parent.name] = path.read_bytes()
+    for path in sorted(out.rglob("*coder*.pkl")):
+        content = load_plain(path)
+        flat = {name: tensor.numpy().tobytes() for name, tensor in content["state_dict"].items()}
+        found[str(path.relative_to(out))] = flat
+    history = load_plain(out / "checkpoint.pkl")["run"]["history"]
+    found["history"] = [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+    return found
+
+
+def one_kill(settings: Settings, after: float) -> str | None:
+    """Where the run was when it was killed `after` seconds; None where it had ended before.
+
+    Raises ValueError where a file was left that cannot be read.
+    """
+    process = start(settings)
+    time.sleep(after)
+    process.kill()
+    if finish(process) != -signal.SIGKILL:
+        return None
+    out, root = Path(settings.out), Path(settings.data)
+    for path in out.rglob("*coder*.pkl"):
+        load_plain(path)
+    if (out / "checkpoint.pkl").exists():
+        load_plain(out / "checkpoint.pkl")
+        return "training"
+    if not (out / settings.log_file).exists():
+        return "before the first line"
+    folders = [store.parent for store in (root / "features").glob("*/index.json")]
+    done = [features.FeatureStore(folder) for folder in folders]
+    whole = len(done) == 2 and all(store.done == len(store) for store in done)
+    return "between features and checkpoint" if whole else "extraction"
+
+
+def kills(data: Path, weights: str, count: int, photos: int, seed: int) -> dict[str, int]:
+    """{where the kill fell: how many}; raises ValueError where a resumed run ended differently."""
+    chance = random.Random(seed)
+    where: dict[str, int] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        settings = settings_of(
+            linked(data, folder / "whole"), folder / "whole-out", weights, photos
+        )
+        read_split(settings, "train")  # a wrong folder is refused here, in a sentence
+        began = time.monotonic()
+        if finish(start(settings)) != 0:
+            raise ValueError("the run that nobody kills ended badly, see above")
+        seconds, expected = time.monotonic() - began, outcome(settings)
+        print(f"a run takes {seconds:.1f} s", flush=True)
+        trial = 0
+        while sum(where.values()) < count:
+            trial += 1
+            root = linked(data, folder / f"data-{trial}")
+            settings = settings_of(root, folder / f"out-{trial}", weights, photos)
+            place = one_kill(settings, chance.uniform(0.0, seconds))
+            if place is None:
+                continue
+            settings.resume = place != "before the first line"
+            if finish(start(settings)) != 0 or outcome(settings) != expected:
+                raise ValueError(f"kill {sum(where.values()) + 1} (in {place}) changed the outcome")
+            where[place] = where.get(place, 0) + 1
+            print(f"kill {sum(where.values())} in {place}: the same outcome", flush=True)
+    return where
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, default=Path("data/toy"))
+    parser.add_argument("--weights", default="resnet50_toy.pth")
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--photos", type=int, default=64, help="of each split")
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    torch.set_num_threads(1)  # a forked process could not use the threads of its parent
+    try:
+        where = kills(args.data, args.weights, args.kills, args.photos, args.seed)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: {error}")
+    counts = ", ".join(f"{number} in {place}" for place, number in sorted(where.items()))
+    print(f"{sum(where.values())} kills ({counts}): no file lost or half written, every outcome")
+    print("equal to that of the run nobody killed, bit for bit")
+
+
+if __name__ == "__main__":
+    main()
