@@ -50,7 +50,7 @@ class Settings:
     num_epochs: int = setting(3, "times that every caption is seen")
     batch_size: int = setting(128, "captions a step")
     optimizer: str = setting("adam", "how steps are made", ("adam", "adamw", "sgd"))
-    lr: float = setting(1e-3, "learning rate")
+    lr: float = setting(2e-3, "learning rate")
     fine_tune_lr: float = setting(1e-5, "learning rate of fine-tuned backbone layers")
     weight_decay: float = setting(0.0, "pull of every weight towards zero (adamw, sgd)")
     schedule: str = setting(
