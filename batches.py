@@ -186,16 +186,18 @@ def unreadable_photos(captions: CaptionSet) -> dict[int, str]:
     return {row: why for share in shares for row, why in share.items()}
 
 
-def refuse_leaks(train: CaptionSet, val: CaptionSet) -> None:
-    """ValueError where a photo to learn from is, byte for byte, one to be judged by."""
+def refuse_leaks(train: dict[str, CaptionSet], val: dict[str, CaptionSet]) -> None:
+    """ValueError where a photo to learn from is, byte for byte, in "val" of another folder."""
     same_size = defaultdict(list)
-    for photo in train.photos:
-        same_size[photo.path.stat().st_size].append(photo.path)
+    for folder, captions in train.items():
+        for photo in captions.photos:
+            same_size[photo.path.stat().st_size].append((folder, photo.path))
     leaks = [
         (path, photo.path)
-        for photo in val.photos
-        for path in same_size[photo.path.stat().st_size]
-        if filecmp.cmp(path, photo.path, shallow=False)
+        for folder, captions in val.items()
+        for photo in captions.photos
+        for other, path in same_size[photo.path.stat().st_size]
+        if folder != other and filecmp.cmp(path, photo.path, shallow=False)
     ]
     if leaks:
         raise ValueError(
@@ -255,7 +257,7 @@ def prepare_data(
     """Sources of batches for "train", and for "val" where the data has it, and the vocabulary."""
     has_val = any(has_split(folder, "val") for folder in settings.folders)
     if has_val and len(settings.folders) > 1:
-        refuse_leaks(*(CaptionSet.union(read_split(settings, split)) for split in ("train", "val")))
+        refuse_leaks(*(read_split(settings, split) for split in ("train", "val")))
     source, vocab = prepare_split(settings, encoder, "train")
     sources = {"train": source}
     if has_val and settings.validate_every:

@@ -1,11 +1,14 @@
-"""Three kills at random moments; `python benchmarks/kills.py` makes fifty."""
+"""Killed, or out of disk: nothing is lost. `python benchmarks/kills.py` kills fifty times."""
 
+import contextlib
 import multiprocessing
 import subprocess
 import sys
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, write_data
+
+from train import train
 
 
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
@@ -17,3 +20,41 @@ def test_a_run_killed_at_random_moments_ends_as_if_nobody_had(data, weights):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("the same outcome") == 3
     assert "3 kills" in ended.stdout
+
+
+@contextlib.contextmanager
+def full_disk(most: int):
+    """No file can grow beyond `most` bytes: writing fails as on a full disk, for root, too."""
+    resource = pytest.importorskip("resource")
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (most, usual[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+
+
+def test_a_full_disk_ends_the_run_in_a_sentence_and_resume_goes_on(settings_of, tmp_path):
+    data = write_data(tmp_path / "data")
+    whole = train(settings_of(tmp_path / "whole", num_epochs=2))
+    settings = settings_of(tmp_path / "out", data=str(data), num_epochs=1)
+    with full_disk(2000), pytest.raises(OSError, match=r"features\.npy could not be written"):
+        train(settings)
+    train(settings)
+    before = (tmp_path / "out/checkpoint.pkl").read_bytes()
+    settings = settings_of(tmp_path / "out", data=str(data), num_epochs=2, resume=True)
+    with (
+        full_disk(20_000),
+        pytest.raises(OSError, match=r"could not be written .*unharmed") as error,
+    ):
+        train(settings)
+    assert "\n" not in str(error.value)
+    assert (tmp_path / "out/checkpoint.pkl").read_bytes() == before
+    assert not list(tmp_path.rglob(".*.tmp"))
+    assert [row["loss"] for row in train(settings)] == [row["loss"] for row in whole]
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(settings_of, tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(OSError, match=r"training\.log could not be written"):
+        train(settings_of(tmp_path / "file"))
