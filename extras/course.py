@@ -45,13 +45,29 @@ def execute(path: Path, parameters: str = "", folder: Path = ROOT) -> nbformat.N
 
 
 def tidy(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drops what differs from run to run and machine to machine: times, versions, widgets."""
+    """Drops what differs from run to run and machine to machine: times, versions, warnings."""
     notebook.metadata = nbformat.from_dict(
         {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     )
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
+        if cell.cell_type == "code":
+            cell.outputs = merged(cell.outputs)
     return notebook
+
+
+def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
+    """Printed lines that follow each other as one output, however they arrived; no warnings."""
+    kept: list[nbformat.NotebookNode] = []
+    for output in outputs:
+        printed = output.output_type == "stream"
+        if printed and output.name == "stderr":
+            continue
+        if printed and kept and kept[-1].output_type == "stream":
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def save(notebook: nbformat.NotebookNode, path: Path) -> None:
