@@ -8,6 +8,7 @@ The same object travels in the checkpoint, so a checkpoint is enough by itself.
 
 import argparse
 import dataclasses
+import os
 import types
 from dataclasses import dataclass, field
 from typing import Any, get_args, get_origin
@@ -83,8 +84,12 @@ class Settings:
     self_critical_epochs: int = setting(0, "epochs of extras.self_critical after the others")
 
     def __post_init__(self) -> None:
+        for name in ("data", "weights", "out"):  # a checkpoint holds text, no Path
+            if isinstance(getattr(self, name), os.PathLike):
+                setattr(self, name, os.fspath(getattr(self, name)))
         if not isinstance(self.data, str):
-            self.data = tuple(self.data) if len(self.data) > 1 else self.data[0]
+            self.data = tuple(map(os.fspath, self.data))
+            self.data = self.data[0] if len(self.data) == 1 else self.data
         for f in dataclasses.fields(self):
             value, choices = getattr(self, f.name), f.metadata["choices"]
             if choices and value is not None and value not in choices:

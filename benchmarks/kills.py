@@ -13,6 +13,7 @@ import argparse
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -24,8 +25,9 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 import torch
 
 import features
-from backbones import load_plain
+from backbones import find_weights
 from batches import read_split
+from distrust import load_plain
 from settings import Settings
 from train import train
 
@@ -128,6 +130,7 @@ def kills(data: Path, weights: str, count: int, photos: int, seed: int) -> dict[
     where: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        weights = str(shutil.copy(find_weights(weights), folder / "weights.pth"))
         settings = settings_of(
             linked(data, folder / "whole"), folder / "whole-out", weights, photos
         )

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -121,7 +122,7 @@ def test_several_folders_are_one_set_with_one_vocabulary(
     settings_of, tmp_path, two, fine_tune_from
 ):
     changed = {"fine_tune_from": fine_tune_from, "num_epochs": 1}
-    settings = settings_of(tmp_path / "out", data=two, **changed)
+    settings = settings_of(tmp_path / "out", data=[Path(folder) for folder in two], **changed)
     sources, _ = sources_of(settings)
     assert len(sources["train"].packed) == 72
     photos = sources["train"].captions.photos
