@@ -30,7 +30,7 @@ from caption import Captioner, find_photos
 from gradio_main import find_captioners
 from vocabulary import cli_errors
 
-START_WITHIN = 180  # seconds
+START_WITHIN = 600  # seconds; a busy machine is slow to import PyTorch
 DIFFERENT = 100  # photos asked for
 
 
@@ -53,6 +53,8 @@ def serve(models: str, weights: str | None) -> Iterator[tuple[str, psutil.Proces
                     log.seek(0)
                     raise ValueError(f"the page did not start: {log.read().decode()}")
                 time.sleep(1)
+            else:
+                raise ValueError(f"the page did not start within {START_WITHIN} s")
             yield f"http://127.0.0.1:{port}/", psutil.Process(server.pid)
         finally:
             server.terminate()
