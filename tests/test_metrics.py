@@ -215,7 +215,7 @@ def test_our_words_score_as_the_ptb_tokenisers():
     if FLICKR8K.exists():
         references = flickr8k_captions("Flickr_8k.devImages.txt")
     else:
-        references = drawn(50) | {
+        references = drawn(200) | {  # odd captions are as rare as in COCO
             "possessive": ["A man's dog can't swim in the U.S.", "The men's dogs aren't wet; sad!"],
             "hyphen": ["A black-and-white cat (asleep) on a t-shirt", "Rock & roll / jazz: 5'6\""],
         }
