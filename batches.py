@@ -6,8 +6,8 @@
     Share                             how much of a batch is here, where several processes train
 
 Both sources answer the same two questions: `epoch(number)` yields (inputs, captions, share), every
-caption once; `photos()` yields (ids, inputs), every photo once. `encode(inputs)` turns the inputs
-into features (B, P, E), so the training loop does not know which of the two it has.
+caption once; `photos()` yields (ids, inputs), every photo once. `see(inputs)` is the grid (B, P, D)
+of the network, `encode(inputs)` are features (B, P, E): the loop cannot tell one from the other.
 
 The batches of an epoch follow from its number and the seed alone. Of several processes each yields
 its share of every batch: together they see what one process would have seen.
@@ -111,8 +111,11 @@ class CachedBatches:
             first += len(features)
         return torch.cat(found)[torch.cat(places).argsort().to(self.device)]
 
+    def see(self, inputs: Tensor) -> Tensor:
+        return inputs.to(self.encoder.embed.weight.dtype)
+
     def encode(self, inputs: Tensor) -> Tensor:
-        return self.encoder.embed(inputs.to(self.encoder.embed.weight.dtype))
+        return self.encoder.embed(self.see(inputs))
 
 
 def look_up(features: Tensor, rows: Tensor, views: Tensor) -> Tensor:
@@ -132,7 +135,8 @@ class PhotoBatches:
         vary: bool,
     ):
         self.captions, self.packed, self.settings = captions, packed, settings
-        self.device, self.encode = pick_device(settings.device), encoder
+        self.device = pick_device(settings.device)
+        self.see, self.encode = encoder.backbone, encoder
         self.pairs = PhotoCaptions(captions, packed, transform_of(encoder, train=vary), vocab)
         self.singles = PhotosWithCaptions(captions, transform_of(encoder))
         self.readable = sorted(set(captions.photo_of))

@@ -16,7 +16,7 @@ import glob
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
@@ -27,6 +27,7 @@ from torch import Tensor
 
 from backbones import as_grid
 from contract import Decoder
+from ensemble import EncoderEnsemble, Ensemble, load_ensemble
 from model import EncoderCNN
 from photos import PhotoTransform, read_photo
 from saving import load_pair
@@ -34,8 +35,9 @@ from search import PAD, Hypothesis, attention_of, beam_search, greedy, sample
 from speed import fast_dtype, fast_network, in_parallel, pick_device
 from vocabulary import Vocabulary, cli_errors, read_json, write_atomically
 
-__all__ = ["Captioner", "attention_of", "beam_search", "greedy", "sample"]
+__all__ = ["Captioner", "attention_of", "beam_search", "greedy", "load_pair", "sample"]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+SHIPPED = "models/toy-lstm/"
 AT_ONCE = 64  # photos whose captions are searched together
 LOOK = 8  # images given to the network at once
 ONLY_DRAWN = (
@@ -57,8 +59,8 @@ class Captioner:
 
     def __init__(
         self,
-        encoder: EncoderCNN,
-        decoder: Decoder,
+        encoder: EncoderCNN | EncoderEnsemble,
+        decoder: Decoder | Ensemble,
         vocab: Vocabulary,
         device: torch.device | str = "cpu",
     ):
@@ -72,18 +74,21 @@ class Captioner:
     @classmethod
     def load(
         cls,
-        encoder_file: str | os.PathLike,
-        decoder_file: str | os.PathLike,
+        encoder_file: str | os.PathLike | Sequence[str | os.PathLike],
+        decoder_file: str | os.PathLike | Sequence[str | os.PathLike],
         weights: str | None = None,
         device: str = "auto",
     ) -> "Captioner":
-        """The captioner in a pair of files; they are checked, see `saving.load_pair`."""
+        """The captioner in a pair of files, or the ensemble in several; see `saving.load_pair`."""
         where = pick_device(device)
-        return cls(*load_pair(encoder_file, decoder_file, weights, where), where)
+        pairs = [
+            [f] if isinstance(f, str | os.PathLike) else f for f in (encoder_file, decoder_file)
+        ]
+        return cls(*load_ensemble(*pairs, weights, where), where)
 
     @torch.inference_mode()
-    def features(self, photos: list[Image.Image]) -> Tensor:
-        """photos -> features (B, P, E)"""
+    def features(self, photos: list[Image.Image]) -> Tensor | list[Tensor]:
+        """photos -> features (B, P, E); of an ensemble a list of such"""
         pixels = torch.stack([self.transform.cut(photo) for photo in photos])
         found = []
         for part in pixels.split(LOOK):
@@ -91,9 +96,8 @@ class Captioner:
             if self.dtype != torch.float32:  # half precision rounds by the batch size: keep it
                 blank = images.new_zeros(LOOK - len(part), *images.shape[1:])
                 images = torch.cat([images, blank])
-            grid = as_grid(self.network(images)[: len(part)], self.encoder.backbone.grid)
-            found.append(self.encoder.embed(grid))
-        return torch.cat(found)
+            found.append(as_grid(self.network(images)[: len(part)], self.encoder.backbone.grid))
+        return self.encoder.embed(torch.cat(found))  # (B, P, D) -> (B, P, E)
 
     def caption(
         self,
@@ -214,8 +218,9 @@ def write_results(
 def main() -> int:
     parser = argparse.ArgumentParser(description="Captions photos with saved weights.")
     parser.add_argument("photos", nargs="+", help="photos, folders, patterns; - reads a list")
-    parser.add_argument("--encoder-file", default="models/toy-lstm/encoder.pkl")
-    parser.add_argument("--decoder-file", default="models/toy-lstm/decoder.pkl")
+    for part in ("encoder", "decoder"):
+        about = "give both once more for each further captioner: they vote (models/toy-lstm)"
+        parser.add_argument(f"--{part}-file", action="append", help=about)
     parser.add_argument("--weights", help="the backbone's, if not where the encoder file says")
     parser.add_argument("--beam-size", type=int, default=3, help="captions kept alive; 1: greedy")
     parser.add_argument("--alpha", type=float, default=0.7, help="length penalty; 0: none")
@@ -239,7 +244,11 @@ def run(args: argparse.Namespace) -> int:
     """Captions everything; 0 where all photos were read, 1 where some were not."""
     paths = find_photos(args.photos)
     ids = official_ids(args.annotations, paths)
-    captioner = Captioner.load(args.encoder_file, args.decoder_file, args.weights, args.device)
+    files = (
+        (args.encoder_file or [SHIPPED + "encoder.pkl"]),
+        (args.decoder_file or [SHIPPED + "decoder.pkl"]),
+    )
+    captioner = Captioner.load(*files, args.weights, args.device)
     if captioner.only_drawn:
         print(f"note: {ONLY_DRAWN}", file=sys.stderr)
     names = ("beam_size", "alpha", "n_best", "max_words", "temperature", "top_p", "seed")

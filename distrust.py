@@ -11,6 +11,7 @@ program; `weights_only=True` refuses that. What is left are lies: a few bytes th
 """
 
 import pickle
+import tokenize
 import zipfile
 from collections.abc import Callable, Iterator
 from numbers import Real
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 
 BROKEN = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError)
 BROKEN += (TypeError, AttributeError, IndexError, OverflowError, MemoryError, NotImplementedError)
+BROKEN += (SyntaxError, tokenize.TokenError)  # numpy reads the head of an array as Python's words
 
 
 def one_line(error: Exception, most: int = 120) -> str:

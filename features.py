@@ -28,6 +28,7 @@ from torch import Tensor
 import distributed
 from backbones import as_grid
 from data_loader import CaptionSet, Photo
+from distrust import BROKEN, one_line
 from model import EncoderCNN
 from photos import PhotoTransform, read_photo
 from saving import told
@@ -145,8 +146,8 @@ def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> None:
         print(f"the features in {folder} belong to another job; computing them anew")
     except FileNotFoundError:
         pass
-    except (ValueError, KeyError, TypeError, EOFError, AttributeError) as error:
-        print(f"the features in {folder} are broken ({error}); computing them anew")
+    except BROKEN as error:
+        print(f"the features in {folder} are broken ({one_line(error)}); computing them anew")
     places = encoder.backbone.all_places if job["grid"] else 1
     shape = (job["count"], job["views"], places, encoder.backbone.grid_size)
     if not job["grid"]:

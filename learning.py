@@ -3,7 +3,7 @@
     make_optimizer(settings, ...)   Adam, AdamW or SGD with momentum
     make_schedule(settings, ...)    the learning rate over the steps of a run
     AverageOfWeights(...)           a running average of the weights
-    balance(embed, features)        the image as loud as the words, from the first step on
+    balance(embed, grid)            the image as loud as the words, from the first step on
     autocast(settings, device)      bfloat16 products where the hardware is fast at them
 
 Adam: Kingma & Ba 2015, arXiv:1412.6980. AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101.
@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from contract import Decoder
-from model import EncoderCNN
+from model import EncoderCNN, StandardisedLinear
 from settings import Settings
 from speed import fast_dtype
 
@@ -58,15 +58,18 @@ def make_schedule(
 
 
 @torch.no_grad()
-def balance(embed: nn.Linear, features: Tensor) -> None:
-    """Rescales `embed` so that the features (B, P, E) it gave have mean 0 and deviation 1.
+def balance(embed: StandardisedLinear, grid: Tensor) -> None:
+    """Gives `embed` the statistics of grid (B, P, D), and its output mean 0 and deviation 1.
 
-    Pooled ResNet features are small (mean 0.4 or less), word embeddings have deviation 1: without
-    this the decoder hardly hears the image at first. Mishkin & Matas 2016, arXiv:1511.06422.
+    Word embeddings have deviation 1: without this the decoder hardly hears the image at first.
+    Mishkin & Matas 2016, arXiv:1511.06422. A channel that hardly varies is not blown up.
     """
-    mean, deviation = features.float().mean(dim=(0, 1)), features.float().std(dim=(0, 1)) + 1e-6
-    embed.weight /= deviation[:, None]
-    embed.bias.sub_(mean).div_(deviation)
+    seen = grid.flatten(0, 1).float()
+    deviation = seen.std(dim=0)
+    embed.mean.copy_(seen.mean(dim=0))
+    embed.deviation.copy_(deviation + 0.05 * deviation.mean())
+    embed.weight /= embed(seen).std(dim=0)[:, None]
+    embed.bias.zero_()
 
 
 def autocast(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager:

@@ -17,11 +17,29 @@ Shapes: B images, P places, D grid size, E embedding, H hidden, T words, V vocab
 import functools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import Backbone
 from contract import Decoder, State
 from transformer import TransformerDecoder
+
+
+class StandardisedLinear(nn.Linear):
+    """A linear layer on (x - mean) / deviation, both fixed before training.
+
+    A ResNet's numbers are all above zero and vary a hundred times more in some channels than in
+    others; as they are, the loudest few decide every step. LeCun et al. 1998, "Efficient BackProp".
+    """
+
+    def __init__(self, in_features: int, out_features: int):
+        super().__init__(in_features, out_features)
+        self.register_buffer("mean", torch.zeros(in_features))
+        self.register_buffer("deviation", torch.ones(in_features))
+
+    def forward(self, x: Tensor) -> Tensor:
+        weight = self.weight / self.deviation  # the same in one product: x itself is not touched
+        return F.linear(x, weight, self.bias - weight @ self.mean)
 
 
 class EncoderCNN(nn.Module):
@@ -47,7 +65,7 @@ class EncoderCNN(nn.Module):
     ):
         super().__init__()
         self.backbone = Backbone(backbone, weights, grid)
-        self.embed = nn.Linear(self.backbone.grid_size, embed_size)
+        self.embed = StandardisedLinear(self.backbone.grid_size, embed_size)
         self.config = {
             "embed_size": embed_size,
             "backbone": backbone,

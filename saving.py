@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 import distributed
 from contract import Decoder
@@ -29,6 +29,7 @@ from settings import Settings
 from vocabulary import Vocabulary, write_atomically
 
 PLAIN = str | int | float | bool | tuple | None  # what settings are made of
+ADAM_OR_SGD = ({"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"})  # what they remember
 RUN = {"run_id": "", "history": [], "epoch": 1, "step": 0, "loss": 0.0, "seconds": 0.0}
 
 
@@ -51,9 +52,11 @@ def save(path: str | os.PathLike, content: dict) -> None:
         torch.save(content, file)
 
 
-def trained(module: nn.Module) -> dict[str, torch.Tensor]:
-    """The parameters that training changes, on the CPU."""
-    return {k: v.detach().cpu() for k, v in module.named_parameters() if v.requires_grad}
+def trained(encoder: EncoderCNN) -> dict[str, torch.Tensor]:
+    """What training changes, on the CPU: parameters, and the statistics of what `embed` reads."""
+    changed = {k: v for k, v in encoder.named_parameters() if v.requires_grad}
+    changed |= {f"embed.{k}": v for k, v in encoder.embed.named_buffers()}
+    return {k: v.detach().cpu() for k, v in changed.items()}
 
 
 def save_pair(
@@ -98,8 +101,8 @@ def keep_best(folder: str | os.PathLike, epoch: int) -> None:
 def load_part(path: str | os.PathLike, kind: str) -> dict:
     """The content of an encoder or decoder file; ValueError where it is none."""
     content = load_plain(Path(path))
-    wanted = {"kind", "run_id", "epoch", "config", "state_dict"}
-    if not wanted <= content.keys() or not isinstance(content["config"], dict):
+    kinds = {"kind": str, "run_id": str, "epoch": int, "config": dict, "state_dict": dict}
+    if not all(isinstance(content.get(name), wanted) for name, wanted in kinds.items()):
         raise ValueError(f"{path} is no {kind} file of this course; train.py writes them.")
     if content["kind"] != kind:
         raise ValueError(f"{path} is the {content['kind']}'s file; the {kind}'s was expected.")
@@ -252,13 +255,13 @@ def restore(saved: dict, state: dict) -> dict:
         if not alike(fresh, {name: saved[name] for name in fresh}):
             raise ValueError("its weights or its schedule are built otherwise")
         optimizer.load_state_dict(saved["optimizer"])
-        memories = [(p.shape, memory) for p, memory in optimizer.state.items()]
-        if not alike(groups, optimizer.state_dict()["param_groups"]) or not all(
-            isinstance(tensor, Tensor) and tensor.shape in (shape, ())
-            for shape, memory in memories
+        kinds = [memory.keys() for memory in optimizer.state.values()]
+        whole = all(keys in ADAM_OR_SGD for keys in kinds) and all(
+            isinstance(tensor, Tensor) and tensor.shape in (parameter.shape, ())
+            for parameter, memory in optimizer.state.items()
             for tensor in memory.values()
-            if tensor is not None
-        ):
+        )
+        if not whole or not alike(groups, optimizer.state_dict()["param_groups"]):
             raise ValueError("its optimizer remembers other weights")
         average.copy(learning, saved["weights"])
         average.copy(average.average, saved["average"]["weights"])

@@ -4,7 +4,6 @@
     beam_search(decoder, features)   the likeliest captions, K kept alive at each step
     sample(decoder, features, seed)  words drawn by their probability
     attention_of(decoder, ...)       where each word of a caption looked
-    Ensemble(decoders)               several decoders that vote; itself a decoder
 
 All work on a batch at once, without a Python loop over images, and an image's captions do not
 depend on the others in its batch. Ids as in vocabulary.py: `<start>` 0, `<end>` 1, `<unk>` 2.
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from contract import Decoder, State
+from contract import Decoder
 from vocabulary import Vocabulary
 
 START, END, UNK, PAD = Vocabulary.start, Vocabulary.end, Vocabulary.unk, Vocabulary.pad
@@ -233,29 +232,3 @@ def attention_of(decoder: Decoder, features: Tensor, words: list[int]) -> Tensor
             return None
         looks.append(attention[0])
     return torch.stack(looks) if looks else None
-
-
-class Ensemble:
-    """Decoders that vote: the mean of their probabilities. Follows the contract itself.
-
-    `start` takes a list of features (B, P, E), one for each decoder.
-    """
-
-    def __init__(self, decoders: list[Decoder]):
-        self.decoders = decoders
-
-    def start(self, features: list[Tensor]) -> State:
-        states = [decoder.start(f) for decoder, f in zip(self.decoders, features, strict=True)]
-        self.parts = [len(state) for state in states]
-        return tuple(part for state in states for part in state)
-
-    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
-        logprobs, next_state, looks, first = [], [], [], 0
-        for decoder, parts in zip(self.decoders, self.parts, strict=True):
-            logits, own, attention = decoder.step(word, state[first : first + parts])
-            logprobs.append(logits.float().log_softmax(dim=-1))
-            next_state += own
-            looks += [] if attention is None else [attention]
-            first += parts
-        mean = torch.stack(logprobs).logsumexp(dim=0) - math.log(len(logprobs))
-        return mean, tuple(next_state), sum(looks) / len(looks) if looks else None

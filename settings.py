@@ -41,7 +41,9 @@ class Settings:
         "IMAGENET1K_V1", "the backbone's: torchvision's enum name, or a file on disk"
     )
     fine_tune_from: str | None = setting(None, "train the backbone too, from this layer (layer4)")
-    decoder: str = setting("lstm", "kind of decoder", tuple(DECODERS))
+    decoder: str | tuple[str, ...] = setting(
+        "lstm", "kind of decoder, or several, trained in turn on the same features", tuple(DECODERS)
+    )
     embed_size: int = setting(256, "numbers for each place and word")
     hidden_size: int = setting(512, "numbers the decoder thinks with")
     num_layers: int = setting(1, "layers of the decoder")
@@ -87,13 +89,16 @@ class Settings:
         for name in ("data", "weights", "out"):  # a checkpoint holds text, no Path
             if isinstance(getattr(self, name), os.PathLike):
                 setattr(self, name, os.fspath(getattr(self, name)))
-        if not isinstance(self.data, str):
-            self.data = tuple(map(os.fspath, self.data))
-            self.data = self.data[0] if len(self.data) == 1 else self.data
+        for name in ("data", "decoder"):
+            value = getattr(self, name)
+            if not isinstance(value, str):
+                value = tuple(map(os.fspath, value))
+                setattr(self, name, value[0] if len(value) == 1 else value)
         for f in dataclasses.fields(self):
             value, choices = getattr(self, f.name), f.metadata["choices"]
-            if choices and value is not None and value not in choices:
-                raise ValueError(f"{f.name} is one of {', '.join(choices)}, not {value!r}.")
+            for one in value if isinstance(value, tuple) else (value,):
+                if choices and one is not None and one not in choices:
+                    raise ValueError(f"{f.name} is one of {', '.join(choices)}, not {one!r}.")
         for name in (
             "vocab_threshold",
             "views",
@@ -117,6 +122,20 @@ class Settings:
     def folders(self) -> list[str]:
         """The folders of data, one or several."""
         return [self.data] if isinstance(self.data, str) else list(dict.fromkeys(self.data))
+
+    def members(self) -> list["Settings"]:
+        """One for each captioner of the run: a kind, a seed and a folder of its own."""
+        if isinstance(self.decoder, str):
+            return [self]
+        if not 2 <= len(self.decoder) <= 5:
+            raise ValueError(f"a run trains 1 to 5 captioners, not {len(self.decoder)}.")
+        found = []
+        for i, kind in enumerate(self.decoder):
+            again = self.decoder[:i].count(kind)  # the same kind again has another seed
+            out = os.path.join(self.out, f"{kind}-{again + 1}" if again else kind)
+            one = dataclasses.replace(self, decoder=kind, seed=self.seed + i, out=out)
+            found.append(one)
+        return found
 
     @property
     def grid(self) -> bool:

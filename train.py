@@ -103,7 +103,10 @@ def validate(
 
 
 def train(settings: Settings) -> list[dict]:
-    """Trains a captioner; the history has a dictionary of numbers for each epoch."""
+    """Trains a captioner; the history has a dictionary of numbers for each epoch.
+
+    Where `settings.decoder` names several, train each of `settings.members()`.
+    """
     out, device = Path(settings.out), pick_device(settings.device)
     writes = distributed.rank() == 0  # one process for all
     saved = load_checkpoint(out, dataclasses.asdict(settings)) if settings.resume else None
@@ -128,7 +131,7 @@ def train(settings: Settings) -> list[dict]:
     decoder = make_decoder(settings.decoder, **settings.decoder_config(len(vocab)))
     encoder, decoder = encoder.to(device), decoder.to(device)
     _, some_photos = next(sources["train"].photos())
-    balance(encoder.embed, sources["train"].encode(some_photos))
+    balance(encoder.embed, sources["train"].see(some_photos))
     if not writes:
         torch.manual_seed(settings.seed + distributed.rank())  # dropout of its own
 
@@ -283,12 +286,14 @@ def main() -> None:
     with cli_errors():
         settings = read_settings(__doc__.splitlines()[0])
         with distributed.joined(settings.device):
-            train(settings)
+            for one in settings.members():
+                train(one)
             first = distributed.rank() == 0
         if first and settings.self_critical_epochs:
             from extras.self_critical import self_critical  # it starts from this module
 
-            self_critical(Path(settings.out), settings.self_critical_epochs)
+            for one in settings.members():
+                self_critical(Path(one.out), settings.self_critical_epochs)
 
 
 if __name__ == "__main__":

@@ -226,6 +226,8 @@ def own_folder(folder: Path, table: Path) -> Collection:
                     raise ValueError(f"{table} puts {name} into two splits; a photo has one.")
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{table}, near line {rows.line_num}: {error}.") from None
+    if not captions:
+        raise ValueError(f"{table} has no captions below its first line.")
     splits: Splits = {"train": [], "val": [], "test": []}
     split_of = split_by_name(sorted(captions.keys() - stated.keys())) | stated
     for name in sorted(captions):

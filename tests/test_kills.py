@@ -7,6 +7,7 @@ import sys
 
 import pytest
 from conftest import ROOT, write_data
+from test_train import numbers, power_cut
 
 from train import train
 
@@ -20,6 +21,21 @@ def test_a_run_killed_at_random_moments_ends_as_if_nobody_had(data, weights):
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert ended.stdout.count("the same outcome") == 3
     assert "3 kills" in ended.stdout
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule"),
+    [("adam", "onecycle"), ("adamw", "cosine"), ("sgd", "plateau"), ("sgd", "constant")],
+)
+def test_every_optimizer_and_schedule_goes_on_bit_for_bit(
+    settings_of, tmp_path, optimizer, schedule
+):
+    hard = {"optimizer": optimizer, "schedule": schedule, "dropout": 0.3, "checkpoint_every": 1}
+    whole = train(settings_of(tmp_path / "whole", **hard))
+    with power_cut(8):
+        train(settings_of(tmp_path / "cut", **hard))
+    resumed = train(settings_of(tmp_path / "cut", resume=True, **hard))
+    assert numbers(resumed) == numbers(whole)
 
 
 @contextlib.contextmanager

@@ -119,7 +119,12 @@ def test_the_files_are_small_plain_and_know_no_folder(run, weights):
             assert folder.encode() not in inside
     encoder = torch.load(run / "encoder-2.pkl", weights_only=True)
     assert encoder["config"]["weights"] == "narrow.pth"
-    assert set(encoder["state_dict"]) == {"embed.weight", "embed.bias"}
+    assert set(encoder["state_dict"]) == {
+        "embed.weight",
+        "embed.bias",
+        "embed.mean",
+        "embed.deviation",
+    }
     assert encoder["transform"]["crop"] == 48
     decoder = torch.load(run / "decoder-2.pkl", weights_only=True)
     assert decoder["words"][:4] == WORDS[:4]

@@ -9,9 +9,9 @@ import math
 
 import pytest
 import torch
-from conftest import KINDS, VOCAB, make, random_captions, random_features
+from conftest import KINDS, VOCAB, make, random_features
 
-from search import Ensemble, Hypothesis, attention_of, beam_search, greedy, sample
+from search import Hypothesis, attention_of, beam_search, greedy, sample
 
 END, UNK, PAD = 1, 2, 3
 WORDS, MAX_WORDS = tuple(range(4, VOCAB)), 3
@@ -283,33 +283,7 @@ def test_a_draw_that_cannot_be_is_explained(options):
         sample(make("rnn"), random_features(1), **options)
 
 
-# --- ensembles and attention -----------------------------------------------------------------
-
-
-@every_decoder
-def test_an_ensemble_of_equals_is_one(name):
-    decoder, features = make(name), random_features(3)
-    both = Ensemble([decoder, decoder])
-    assert torch.equal(greedy(both, [features, features]), greedy(decoder, features))
-    ensembled = beam_search(both, [features, features], 3, n_best=2)
-    for found, expected in zip(ensembled, beam_search(decoder, features, 3, n_best=2), strict=True):
-        assert [h.words for h in found] == [h.words for h in expected]
-        assert found[0].logprob == pytest.approx(expected[0].logprob, abs=1e-4)
-
-
-def test_an_ensemble_is_the_mean_of_probabilities():
-    decoders = [make("lstm", seed=1), make("attention", seed=2), make("transformer", seed=3)]
-    features = [random_features(2, seed) for seed in (1, 2, 3)]
-    captions = random_captions(2, 4)
-    ensemble = Ensemble(decoders)
-    with torch.no_grad():
-        each = [d(f, captions).softmax(dim=-1) for d, f in zip(decoders, features, strict=True)]
-        state = ensemble.start(features)
-        for t in range(4):
-            logits, state, attention = ensemble.step(captions[:, t], state)
-            expected = torch.stack([probability[:, t] for probability in each]).mean(dim=0)
-            torch.testing.assert_close(logits.softmax(dim=-1), expected, atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(attention.sum(dim=-1), torch.ones(2))
+# --- attention -----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["attention", "transformer, 2 layers"])
