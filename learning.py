@@ -51,7 +51,9 @@ def make_schedule(
         return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
     if settings.schedule == "onecycle":
         rates = [group["lr"] for group in optimizer.param_groups]
-        return torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=steps + 1)
+        return torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, rates, total_steps=steps + 1, pct_start=0.1
+        )
     if settings.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)

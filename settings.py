@@ -161,7 +161,7 @@ RECIPES = {
         "tie_weights": True,
         "views": 4,
         "optimizer": "adamw",
-        "lr": 5e-4,
+        "lr": 7e-4,
         "weight_decay": 0.05,
         "schedule": "onecycle",
         "label_smoothing": 0.1,

@@ -266,7 +266,7 @@ def test_the_transformer_is_pytorchs():
             theirs.in_proj_bias.copy_(torch.cat([part.bias for part in parts]))
             theirs.out_proj.load_state_dict(ours.out.state_dict())
         layer.linear1.load_state_dict(block.feed_forward[0].state_dict())
-        layer.linear2.load_state_dict(block.feed_forward[3].state_dict())
+        layer.linear2.load_state_dict(block.feed_forward[2].state_dict())
         for i in (1, 2, 3):
             getattr(layer, f"norm{i}").load_state_dict(getattr(block, f"norm{i}").state_dict())
         mask = nn.Transformer.generate_square_subsequent_mask(5)
