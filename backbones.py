@@ -103,9 +103,16 @@ class Backbone(nn.Module):
     weights  torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state dict,
              or None for random numbers
     grid     all P places, or their average (P = 1)
+    pca      keep so many of the D numbers, by a last layer that pca.py sets; 0: all
     """
 
-    def __init__(self, name: str = "resnet50", weights: str | None = None, grid: bool = False):
+    def __init__(
+        self,
+        name: str = "resnet50",
+        weights: str | None = None,
+        grid: bool = False,
+        pca: int = 0,
+    ):
         super().__init__()
         if name not in models.list_models(module=models):
             raise ValueError(f"torchvision has no classifier named {name!r}; try resnet50.")
@@ -131,6 +138,11 @@ class Backbone(nn.Module):
             crop = self.transform["crop"]
             maps = self.network(torch.zeros(1, 3, crop, crop))
         self.grid_size, self.all_places = maps.shape[1], maps.shape[2] * maps.shape[3]
+        if pca:
+            if not 0 < pca < self.grid_size:
+                raise ValueError(f"pca keeps 1 to {self.grid_size - 1} numbers, not {pca}.")
+            self.network.add_module("pca", nn.Conv2d(self.grid_size, pca, 1).requires_grad_(False))
+            self.grid_size = pca
 
     @property
     def places(self) -> int:
@@ -139,10 +151,12 @@ class Backbone(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return as_grid(self.network(images), self.grid)
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, with_pca: bool = False) -> str:
         """16 hex digits that change when any number in the network does."""
         digest = hashlib.sha256()
         for key, tensor in self.network.state_dict().items():
+            if key.startswith("pca.") and not with_pca:
+                continue
             digest.update(key.encode())
             digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
         return digest.hexdigest()[:16]

@@ -35,6 +35,7 @@ from data_loader import (
 )
 from features import FeatureStore, extract, transform_of
 from model import EncoderCNN
+from pca import fit
 from photos import read_photo
 from settings import Settings
 from speed import in_parallel, pick_device
@@ -262,6 +263,12 @@ def prepare_data(
     has_val = any(has_split(folder, "val") for folder in settings.folders)
     if has_val and len(settings.folders) > 1:
         refuse_leaks(*(read_split(settings, split) for split in ("train", "val")))
+    if settings.pca:
+        some = CaptionSet.union(read_split(settings, "train"))
+        share = fit(
+            encoder, some, Path(settings.folders[0], "features"), pick_device(settings.device)
+        )
+        print(f"pca: {settings.pca} numbers hold {share:.1%} of the variance")
     source, vocab = prepare_split(settings, encoder, "train")
     sources = {"train": source}
     if has_val and settings.validate_every:

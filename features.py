@@ -86,7 +86,7 @@ def describe(
         names.update(f"{photo.path.name}\0{size}\n".encode())
     return {
         "backbone": encoder.backbone.name,
-        "weights": encoder.backbone.fingerprint(),
+        "weights": encoder.backbone.fingerprint(with_pca=True),
         "transform": dataclasses.asdict(transform_of(encoder)),
         "photos": names.hexdigest()[:16],
         "count": len(photos),

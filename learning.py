@@ -60,7 +60,7 @@ def make_schedule(
 
 
 @torch.no_grad()
-def balance(embed: StandardisedLinear, grid: Tensor) -> None:
+def balance(embed: StandardisedLinear, grid: Tensor, principal: bool = False) -> None:
     """Gives `embed` the statistics of grid (B, P, D), and its output mean 0 and deviation 1.
 
     Word embeddings have deviation 1: without this the decoder hardly hears the image at first.
@@ -70,6 +70,8 @@ def balance(embed: StandardisedLinear, grid: Tensor) -> None:
     deviation = seen.std(dim=0)
     embed.mean.copy_(seen.mean(dim=0))
     embed.deviation.copy_(deviation + 0.05 * deviation.mean())
+    if principal:  # components are ordered by how much they vary: one measure for all
+        embed.deviation.fill_(deviation.square().mean().sqrt())
     embed.weight /= embed(seen).std(dim=0)[:, None]
     embed.bias.zero_()
 

@@ -50,6 +50,7 @@ class EncoderCNN(nn.Module):
     weights         "IMAGENET1K_V1" and its like, a file, or None (random; for experiments)
     grid            all P places for attention, or the average place
     fine_tune_from  child of the network from which on it is trained too ("layer4"), or None
+    pca             numbers kept of each place, see pca.py; 0: all
 
     `train()` never reaches the backbone: its BatchNorm layers would replace what they learned from
     a million photos by the average of a small batch, and drift.
@@ -62,9 +63,10 @@ class EncoderCNN(nn.Module):
         weights: str | None = "IMAGENET1K_V1",
         grid: bool = False,
         fine_tune_from: str | None = None,
+        pca: int = 0,
     ):
         super().__init__()
-        self.backbone = Backbone(backbone, weights, grid)
+        self.backbone = Backbone(backbone, weights, grid, pca)
         self.embed = StandardisedLinear(self.backbone.grid_size, embed_size)
         self.config = {
             "embed_size": embed_size,
@@ -72,6 +74,7 @@ class EncoderCNN(nn.Module):
             "weights": self.backbone.weights_name,
             "grid": grid,
             "fine_tune_from": fine_tune_from,
+            "pca": pca,
         }
         if fine_tune_from:
             children = dict(self.backbone.network.named_children())

@@ -53,10 +53,11 @@ def save(path: str | os.PathLike, content: dict) -> None:
 
 
 def trained(encoder: EncoderCNN) -> dict[str, torch.Tensor]:
-    """What training changes, on the CPU: parameters, and the statistics of what `embed` reads."""
-    changed = {k: v for k, v in encoder.named_parameters() if v.requires_grad}
-    changed |= {f"embed.{k}": v for k, v in encoder.embed.named_buffers()}
-    return {k: v.detach().cpu() for k, v in changed.items()}
+    """What training changes, on the CPU: parameters, the statistics of what `embed` reads, PCA."""
+    changed = {k for k, v in encoder.named_parameters() if v.requires_grad}
+    fitted = ("embed.", "backbone.network.pca.")
+    state = encoder.state_dict()
+    return {k: v.cpu() for k, v in state.items() if k in changed or k.startswith(fitted)}
 
 
 def save_pair(

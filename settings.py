@@ -34,6 +34,7 @@ class Settings:
     max_words: int | None = setting(None, "at most so many words in the vocabulary")
     num_samples: int | None = setting(None, "only the first so many photos, for a quick try")
     views: int = setting(1, "looks at each photo kept in the cache: the whole, then random crops")
+    pca: int = setting(0, "numbers kept of each place of the photo, see pca.py; 0: all of them")
     num_workers: int = setting(0, "processes that read photos, where features are not cached")
     # model
     backbone: str = setting("resnet50", "any convolutional classifier of torchvision")
@@ -146,6 +147,10 @@ class Settings:
     def cached(self) -> bool:
         """Whether features are computed once: not if the backbone itself is learning."""
         return self.fine_tune_from is None
+
+    def encoder_config(self) -> dict[str, Any]:
+        names = ("embed_size", "backbone", "weights", "grid", "fine_tune_from", "pca")
+        return {name: getattr(self, name) for name in names}
 
     def decoder_config(self, vocab_size: int) -> dict[str, Any]:
         names = ("embed_size", "hidden_size", "num_layers", "dropout", "tie_weights")

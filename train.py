@@ -118,20 +118,14 @@ def train(settings: Settings) -> list[dict]:
 
     # 1. the encoder, the data, the decoder
     torch.manual_seed(settings.seed)
-    encoder = EncoderCNN(
-        settings.embed_size,
-        settings.backbone,
-        settings.weights,
-        settings.grid,
-        settings.fine_tune_from,
-    )
+    encoder = EncoderCNN(**settings.encoder_config())
     fingerprint = encoder.backbone.fingerprint()
     sources, vocab = prepare_data(settings, encoder)
     torch.manual_seed(settings.seed)  # the same weights whether features were cached or not
     decoder = make_decoder(settings.decoder, **settings.decoder_config(len(vocab)))
     encoder, decoder = encoder.to(device), decoder.to(device)
     _, some_photos = next(sources["train"].photos())
-    balance(encoder.embed, sources["train"].see(some_photos))
+    balance(encoder.embed, sources["train"].see(some_photos), bool(settings.pca))
     if not writes:
         torch.manual_seed(settings.seed + distributed.rank())  # dropout of its own
 
