@@ -204,19 +204,27 @@ def sample(
     for t in range(max_words):
         logits, state, _ = decoder.step(words[:, -1], state)
         logprobs = word_logprobs(logits, words[:, 1:], block_unk, block_repeats)
-        share, order = (logprobs / temperature).softmax(dim=-1).sort(dim=-1, descending=True)
-        before = share.cumsum(dim=-1) - share  # probability of all likelier words
-        share = share.masked_fill(before >= top_p, 0.0)
-        if top_k:
-            share[:, top_k:] = 0.0
+        share = keep_likely((logprobs / temperature).softmax(dim=-1), top_k, top_p)
         below = share.cumsum(dim=-1)
-        place = (below < noise[:, t, None] * below[:, -1:]).sum(dim=-1, keepdim=True)
-        word = order.gather(1, place.clamp(max=order.shape[1] - 1))[:, 0].masked_fill(ended, PAD)
+        word = (below <= noise[:, t, None] * below[:, -1:]).sum(dim=-1)
+        word = word.clamp(max=share.shape[1] - 1).masked_fill(ended, PAD)
         words = torch.cat([words, word[:, None]], dim=1)
         ended |= word == END
         if ended.all():
             break
     return words[:, 1:]
+
+
+def keep_likely(share: Tensor, top_k: int, top_p: float) -> Tensor:
+    """Probabilities (R, V) with 0 for all but the `top_k` words, or those that reach `top_p`."""
+    if not top_k and top_p == 1:
+        return share
+    ordered = share.sort(dim=-1, descending=True).values
+    dropped = ordered.cumsum(dim=-1) - ordered >= top_p  # likelier words have reached it
+    if top_k:
+        dropped[:, top_k:] = True
+    least = ordered.masked_fill(dropped, torch.inf).amin(dim=-1, keepdim=True)
+    return share.masked_fill(share < least, 0.0)
 
 
 @torch.inference_mode()

@@ -41,26 +41,26 @@ class MultiHeadAttention(nn.Module):
         return x.unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
     def keys_values(self, x: Tensor) -> KeysValues:
-        return self.heads(self.key(x)), self.heads(self.value(x))
+        return float32_on_cpu(self.heads(self.key(x))), float32_on_cpu(self.heads(self.value(x)))
 
     def forward(self, x: Tensor, keys_values: KeysValues, causal: bool = False) -> Tensor:
-        """x (B, T, H) -> (B, T, H)"""
-        seen = attend(self.heads(self.query(x)), *keys_values, causal)
+        """x (B, T, H) -> (B, T, H), by PyTorch's fused kernel."""
+        query = float32_on_cpu(self.heads(self.query(x)))
+        with torch.autocast("cpu", enabled=False):
+            seen = F.scaled_dot_product_attention(query, *keys_values, is_causal=causal)
         return self.out(seen.transpose(1, 2).flatten(2))
 
     def weights(self, x: Tensor, key: Tensor) -> Tensor:
         """How much each of S places counts, the mean of all heads: (B, T, S); rows sum to 1."""
-        energy = self.heads(self.query(x)) @ key.transpose(2, 3) / math.sqrt(key.shape[-1])
+        query = float32_on_cpu(self.heads(self.query(x)))
+        with torch.autocast("cpu", enabled=False):
+            energy = query @ key.transpose(2, 3) / math.sqrt(key.shape[-1])
         return energy.float().softmax(dim=-1).mean(dim=1)
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Tensor:
-    """PyTorch's fused kernel; on a CPU its float32 trains three times as fast as its bfloat16."""
-    if query.device.type != "cpu":
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
-    with torch.autocast("cpu", enabled=False):
-        query, key, value = query.float(), key.float(), value.float()
-        return F.scaled_dot_product_attention(query, key, value, is_causal=causal)
+def float32_on_cpu(x: Tensor) -> Tensor:
+    """On a CPU attention trains three times as fast in float32 as in bfloat16; elsewhere as is."""
+    return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
 
 
 class TransformerBlock(nn.Module):

@@ -117,7 +117,7 @@ def self_critical(
             average.update()
             total += rewards.mean().item()
             if step % settings.print_every == 0:
-                mean = 100 * total / step / 10
+                mean = 100 * total / step
                 log(f"epoch {epoch} step {step}/{len(batches)}  CIDEr of draws {mean:.1f}")
         row = {"epoch": epoch, "loss": -total / len(batches), "seconds": time.monotonic() - began}
         with average.in_place():
