@@ -16,6 +16,12 @@ from torch import Tensor, nn
 State = tuple[Tensor, ...]
 
 
+def repeated(state: State, rows: int) -> State:
+    """The state of B images for `rows` captions, rows / B for each image, in its order."""
+    times = rows // len(state[0])
+    return tuple(part.repeat_interleave(times, dim=0) for part in state) if times > 1 else state
+
+
 class Decoder(nn.Module):
     """What all decoders share: words in, words out, one projection to the vocabulary."""
 
@@ -37,6 +43,8 @@ class Decoder(nn.Module):
 
     def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, T, H) before the projection to words; attention (B, T, P) where it is computed.
+
+        Where there are n captions for each image, in its order, each image is prepared only once.
 
         Training projects only what is no padding: at V = 10,000 that projection is most work.
         """

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from backbones import Backbone
-from contract import Decoder, State
+from contract import Decoder, State, repeated
 from transformer import TransformerDecoder
 
 
@@ -140,7 +140,7 @@ class DecoderRNN(Decoder):
 
     def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
         words = self.word_embedding(captions)  # (B, T, E)
-        return self._run(words, self.start(features))[0], None
+        return self._run(words, repeated(self.start(features), len(words)))[0], None
 
     def _run(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
         """PyTorch wants states layers first, the contract batch first: (B, L, H)."""
@@ -192,7 +192,7 @@ class AttentionDecoder(Decoder):
 
     def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, Tensor]:
         words = self.dropout(self.word_embedding(captions))  # (B, T, E)
-        state, hidden, attention = self.start(features), [], []
+        state, hidden, attention = repeated(self.start(features), len(words)), [], []
         for word in words.unbind(1):  # the next question depends on the last answer: no shortcut
             seen, state, where = self._look(word, state)
             hidden.append(seen)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from contract import Decoder
+from contract import Decoder, repeated
 from vocabulary import Vocabulary
 
 START, END, UNK, PAD = Vocabulary.start, Vocabulary.end, Vocabulary.unk, Vocabulary.pad
@@ -109,8 +109,9 @@ def beam_search(
     if not alpha >= 0:
         raise ValueError(f"alpha {alpha} would reward short captions twice; it must be 0 or more.")
     beam_size = max(beam_size, n_best)
-    state = tuple(part.repeat_interleave(beam_size, dim=0) for part in decoder.start(features))
-    images, device = len(state[0]) // beam_size, state[0].device
+    state = decoder.start(features)
+    images, device = len(state[0]), state[0].device
+    state = repeated(state, images * beam_size)
     first_row = torch.arange(images, device=device)[:, None] * beam_size  # of each image's beam
     words = torch.empty(images * beam_size, 0, dtype=torch.long, device=device)
     word = torch.full((images * beam_size,), START, device=device)
@@ -181,6 +182,7 @@ def sample(
     max_words: int = 20,
     block_unk: bool = True,
     block_repeats: int = 0,
+    draws: int = 1,
 ) -> Tensor:
     """features (B, P, E) -> words (B, T), each drawn by its probability, `<pad>` after `<end>`.
 
@@ -190,10 +192,12 @@ def sample(
                  arXiv:1904.09751
     seed         gives every image the same stream of random numbers, so its caption does not
                  depend on the others in the batch; None draws them independently
+    draws        captions of each image, one after the other: words (B * draws, T)
     """
     if not temperature > 0 or not 0 < top_p <= 1 or top_k < 0:
         raise ValueError("temperature must be above 0, top_p in (0, 1], top_k 0 or more.")
     state = decoder.start(features)
+    state = repeated(state, draws * len(state[0]))
     images, device = len(state[0]), state[0].device
     if seed is None:
         noise = torch.rand(images, max_words, device=device)

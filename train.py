@@ -103,10 +103,7 @@ def validate(
 
 
 def train(settings: Settings) -> list[dict]:
-    """Trains a captioner; the history has a dictionary of numbers for each epoch.
-
-    Where `settings.decoder` names several, train each of `settings.members()`.
-    """
+    """Trains one captioner (of `settings.members()`); returns the numbers of each epoch."""
     out, device = Path(settings.out), pick_device(settings.device)
     writes = distributed.rank() == 0  # one process for all
     saved = load_checkpoint(out, dataclasses.asdict(settings)) if settings.resume else None
@@ -235,6 +232,13 @@ def write_history(path: Path, history: list[dict]) -> None:
         table = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
         table.writeheader()
         table.writerows(history)
+
+
+def read_history(path: Path) -> list[dict]:
+    """The rows that `write_history` wrote; what was not measured is left out."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    return [row | {"epoch": int(row["epoch"])} for row in rows]
 
 
 class Log:

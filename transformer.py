@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from contract import Decoder, State
+from contract import Decoder, State, repeated
 
 KeysValues = tuple[Tensor, Tensor]  # (B, heads, S, H / heads) each
 
@@ -172,7 +172,7 @@ class TransformerDecoder(Decoder):
         return logits, (key, value, image_key, image_value), attention
 
     def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
-        _, _, image_key, image_value = self.start(features)
+        _, _, image_key, image_value = repeated(self.start(features), len(captions))
         words = self._embed(captions)
         for i, block in enumerate(self.blocks):
             words, _ = block(words, (image_key[:, i], image_value[:, i]))

@@ -29,7 +29,7 @@ from saving import keep_best, load_checkpoint, load_pair, load_part, save_pair
 from search import sample
 from settings import Settings
 from speed import pick_device
-from train import Log, best_epoch, validate, write_history
+from train import Log, best_epoch, read_history, validate, write_history
 from vocabulary import Vocabulary, cli_errors
 
 ENDED = " endofcaption"  # a word that ends every finished caption: stopping well is scored as well
@@ -56,7 +56,7 @@ class Reward:
 def self_critical_loss(
     decoder: Decoder, features: Tensor, words: Tensor, rewards: Tensor
 ) -> Tensor:
-    """The loss above, a mean over words: features (B * draws, P, E), words (B * draws, T)."""
+    """The loss above, a mean over words: features (B, P, E), words (B * draws, T)."""
     draws = rewards.shape[1]
     others = (rewards.sum(dim=1, keepdim=True) - rewards) / (draws - 1)
     advantage = (rewards - others).view(-1, 1).to(features.device)  # (B * draws, 1)
@@ -84,7 +84,7 @@ def self_critical(
     checkpoint = load_checkpoint(run, {})
     settings = Settings(**checkpoint["settings"] | {"out": str(run), "resume": True})
     best = run / "best"
-    history = checkpoint["run"]["history"]
+    history = read_history(run / "history.csv")  # with the epochs of earlier calls
     about = load_part(best / "encoder.pkl", "encoder")
     device = pick_device(settings.device)
     encoder, decoder, vocab = load_pair(
@@ -105,9 +105,9 @@ def self_critical(
             ids = [train_set.captions.photos[row].id for row in rows.tolist()]
             grid = train_set.grid(rows, views)
             with autocast(settings, device):
-                features = train_set.encode(grid).repeat_interleave(draws, dim=0)
+                features = train_set.encode(grid)
                 decoder.eval()  # the captions that are judged are those it would really say
-                words = sample(decoder, features.detach(), block_unk=False).clone()
+                words = sample(decoder, features.detach(), block_unk=False, draws=draws).clone()
                 rewards = reward(ids, words, draws)
                 loss = self_critical_loss(decoder.train(), features, words, rewards)
             optimizer.zero_grad()

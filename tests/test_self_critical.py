@@ -35,7 +35,7 @@ def test_draws_side_by_side_are_judged_by_their_own_photo(vocab):
 
 def test_equal_rewards_teach_nothing():
     decoder = make("lstm")
-    features, words = torch.randn(4, 1, EMBED), torch.randint(4, 9, (4, 5))
+    features, words = torch.randn(2, 1, EMBED), torch.randint(4, 9, (4, 5))
     loss = self_critical_loss(decoder, features, words, torch.full((2, 2), 0.7))
     loss.backward()
     assert all(p.grad is None or p.grad.abs().max() < 1e-7 for p in decoder.parameters())
@@ -43,7 +43,7 @@ def test_equal_rewards_teach_nothing():
 
 def test_a_step_makes_the_better_draw_likelier_and_the_worse_one_rarer():
     decoder = make("lstm")
-    features = torch.randn(1, 1, EMBED).repeat(2, 1, 1)
+    features = torch.randn(1, 1, EMBED)
     words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
 
     def log_p() -> torch.Tensor:
@@ -61,7 +61,7 @@ def test_a_step_makes_the_better_draw_likelier_and_the_worse_one_rarer():
 
 def test_padding_after_the_end_changes_nothing():
     decoder = make("lstm")
-    features, words = torch.randn(2, 1, EMBED), torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
+    features, words = torch.randn(1, 1, EMBED), torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
     rewards = torch.tensor([[1.0, 0.0]])
     padded = torch.nn.functional.pad(words, (0, 3), value=Vocabulary.pad)
     short, long = (self_critical_loss(decoder, features, w, rewards) for w in (words, padded))
