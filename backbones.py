@@ -104,6 +104,7 @@ class Backbone(nn.Module):
              or None for random numbers
     grid     all P places, or their average (P = 1)
     pca      keep so many of the D numbers, by a last layer that pca.py sets; 0: all
+    pixels   side of the square that it sees, where not what it was trained with: more places
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Backbone(nn.Module):
         weights: str | None = None,
         grid: bool = False,
         pca: int = 0,
+        pixels: int = 0,
     ):
         super().__init__()
         if name not in models.list_models(module=models):
@@ -133,6 +135,10 @@ class Backbone(nn.Module):
             network, self.transform, self.only_drawn = load_weights_file(path, name)
         else:
             network = cut_classifier(models.get_model(name, weights=None), name)
+        if pixels:
+            margin = self.transform["resize"] / self.transform["crop"]  # room for random windows
+            self.transform |= {"crop": pixels, "resize": round(pixels * margin)}
+            PhotoTransform(**self.transform)  # refuses what cannot be
         self.network = network.eval().requires_grad_(False)
         with torch.no_grad():
             crop = self.transform["crop"]

@@ -51,6 +51,7 @@ class EncoderCNN(nn.Module):
     grid            all P places for attention, or the average place
     fine_tune_from  child of the network from which on it is trained too ("layer4"), or None
     pca             numbers kept of each place, see pca.py; 0: all
+    pixels          side of the square that the network sees; 0: what it was trained with
 
     `train()` never reaches the backbone: its BatchNorm layers would replace what they learned from
     a million photos by the average of a small batch, and drift.
@@ -64,9 +65,10 @@ class EncoderCNN(nn.Module):
         grid: bool = False,
         fine_tune_from: str | None = None,
         pca: int = 0,
+        pixels: int = 0,
     ):
         super().__init__()
-        self.backbone = Backbone(backbone, weights, grid, pca)
+        self.backbone = Backbone(backbone, weights, grid, pca, pixels)
         self.embed = StandardisedLinear(self.backbone.grid_size, embed_size)
         self.config = {
             "embed_size": embed_size,
@@ -75,6 +77,7 @@ class EncoderCNN(nn.Module):
             "grid": grid,
             "fine_tune_from": fine_tune_from,
             "pca": pca,
+            "pixels": pixels,
         }
         if fine_tune_from:
             children = dict(self.backbone.network.named_children())

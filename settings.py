@@ -34,6 +34,7 @@ class Settings:
     max_words: int | None = setting(None, "at most so many words in the vocabulary")
     num_samples: int | None = setting(None, "only the first so many photos, for a quick try")
     views: int = setting(1, "looks at each photo kept in the cache: the whole, then random crops")
+    pixels: int = setting(0, "side of the square that the backbone sees; 0: as it was trained")
     pca: int = setting(0, "numbers kept of each place of the photo, see pca.py; 0: all of them")
     num_workers: int = setting(0, "processes that read photos, where features are not cached")
     # model
@@ -149,7 +150,7 @@ class Settings:
         return self.fine_tune_from is None
 
     def encoder_config(self) -> dict[str, Any]:
-        names = ("embed_size", "backbone", "weights", "grid", "fine_tune_from", "pca")
+        names = ("embed_size", "backbone", "weights", "grid", "fine_tune_from", "pca", "pixels")
         return {name: getattr(self, name) for name in names}
 
     def decoder_config(self, vocab_size: int) -> dict[str, Any]:
