@@ -50,5 +50,5 @@ def test_captions_look_like_captions():
 
 def test_no_captions_are_refused(teacher, photos, cli, capsys, tmp_path):
     out = ["--out", tmp_path / "none"]
-    assert cli(distil.main, "--photos", photos, "--captions", 0, *out) == 1
+    assert cli(distil.main, "--photos", photos, "--captions", 0, *out) != 0
     assert "captions must be 1 or more" in capsys.readouterr().err
