@@ -103,13 +103,14 @@ def extract(
     views: int = 1,
     grid: bool = False,
     device: str | torch.device = "auto",
-    batch_size: int = 16,
+    batch_size: int | None = None,
     precision: str = "auto",
 ) -> FeatureStore:
     """The features of every photo of `dataset`, computed unless they are in `out` already.
 
     grid        keep all P places (N, views, P, D) rather than their average (N, views, D)
-    batch_size  images given to the network at once; part of what makes the result repeatable
+    batch_size  images given to the network at once (16, on a GPU 256); part of what makes the
+                result repeatable
     precision   "auto" (bfloat16 where it is fast) or "float32"
 
     An interrupted extraction goes on where it stopped, with the same bytes in the end, whatever the
@@ -121,6 +122,7 @@ def extract(
     device = torch.device(device) if device != "auto" else pick_device()
     dtype = fast_dtype(device) if precision == "auto" else torch.float32
     job = describe(encoder, dataset.photos, views, grid, dtype)
+    batch_size = batch_size or (16 if device.type == "cpu" else 256)
     job["batch"] = max(1, batch_size // views)  # photos a step: a photo is decoded once
     folder = Path(out) / hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
     distributed.agree(job, "photos and network")

@@ -143,7 +143,10 @@ class DecoderRNN(Decoder):
 
     def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
         words = self.word_embedding(captions)  # (B, T, E)
-        return self._run(words, repeated(self.start(features), len(words)))[0], None
+        if self.image_as == "state":
+            return self._run(words, repeated(self.start(features), len(words)))[0], None
+        (image,) = repeated((features.mean(dim=1, keepdim=True),), len(words))  # (B, 1, E)
+        return self._run(torch.cat([image, words], dim=1), None)[0][:, 1:], None
 
     def _run(self, inputs: Tensor, state: State | None) -> tuple[Tensor, State]:
         """PyTorch wants states layers first, the contract batch first: (B, L, H)."""
