@@ -10,6 +10,7 @@ and D numbers for each (2048); pooled means P = 1, the average place.
 import hashlib
 from collections import OrderedDict
 from pathlib import Path
+from urllib.error import URLError
 
 import torch
 from torch import Tensor, nn
@@ -129,7 +130,13 @@ class Backbone(nn.Module):
                 "mean": list(recipe.mean),
                 "std": list(recipe.std),
             }
-            network = cut_classifier(models.get_model(name, weights=weights), name)
+            try:
+                network = cut_classifier(models.get_model(name, weights=weights), name)
+            except URLError as error:
+                raise OSError(
+                    f"{weights} of {name} cannot be downloaded ({error.reason}). Name a file with "
+                    "--weights; for the drawn dataset it is models/resnet50_toy.pth."
+                ) from None
         elif weights:
             path = find_weights(weights)
             network, self.transform, self.only_drawn = load_weights_file(path, name)

@@ -41,8 +41,8 @@ SHIPPED = "models/toy-lstm/"
 AT_ONCE = 64  # photos whose captions are searched together
 LOOK = 8  # images given to the network at once
 ONLY_DRAWN = (
-    "these weights have only ever seen drawn scenes; a photograph needs a captioner trained on "
-    "photographs: README, 'Real photographs', is the shortest way to one."
+    "this network has only ever seen drawn scenes; for photographs train one on photographs "
+    "(README, 'Real photographs')."
 )
 
 
@@ -248,6 +248,10 @@ def run(args: argparse.Namespace) -> int:
         (args.encoder_file or [SHIPPED + "encoder.pkl"]),
         (args.decoder_file or [SHIPPED + "decoder.pkl"]),
     )
+    if args.attention and len(files[0]) > 1:
+        raise ValueError("--attention draws where one captioner looked; give one pair of files.")
+    if args.attention and Path(args.attention).suffix.lower() not in (".png", ".jpg", ".pdf"):
+        raise ValueError("--attention writes a figure: name a file that ends in .png.")
     captioner = Captioner.load(*files, args.weights, args.device)
     if captioner.only_drawn:
         print(f"note: {ONLY_DRAWN}", file=sys.stderr)

@@ -109,7 +109,7 @@ def train(settings: Settings) -> list[dict]:
     saved = load_checkpoint(out, dataclasses.asdict(settings)) if settings.resume else None
     distributed.agree(saved and position(saved["run"]), "checkpoint")
     if writes:
-        sweep(out)
+        sweep(out, None if saved else settings.num_epochs)
     log = Log(settings)
     log(f"going on with {position(saved['run'])}" if saved else "beginning")
 

@@ -3,9 +3,9 @@
 Needs onnxruntime, numpy and Pillow alone, and the three files that `extras/export.py` wrote.
 """
 
+import argparse
 import json
 import re
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,6 +42,10 @@ class OnnxCaptioner:
 
 
 if __name__ == "__main__":
-    captioner = OnnxCaptioner(sys.argv[1])
-    for photo in sys.argv[2:]:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("captioner", help="the .onnx file; the two others lie beside it")
+    parser.add_argument("photos", nargs="+")
+    args = parser.parse_args()
+    captioner = OnnxCaptioner(args.captioner)
+    for photo in args.photos:
         print(photo, captioner.caption(photo), sep="\t")

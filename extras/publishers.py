@@ -12,6 +12,7 @@ The names come from files that anybody may have written: one that would leave it
 import csv
 import hashlib
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -49,6 +50,8 @@ class Collection:
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """The numbered lines of a UTF-8 text file that are not blank."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing. Check the path.")
     try:
         with open(path, encoding="utf-8-sig", newline="") as file:
             for number, line in enumerate(file, start=1):
@@ -110,7 +113,9 @@ def flickr8k(folder: Path, karpathy_json: Path | None = None) -> Collection:
     splits = {}
     for theirs in ("train", "dev", "test"):
         path = folder / f"Flickr_8k.{theirs}Images.txt"
-        if path.exists():
+        if not path.exists():
+            print(f"note: no {path.name}, so no split {SPLITS[theirs]!r}", file=sys.stderr)
+        else:
             names = sorted({plain_name(name, path) for _, name in text_lines(path)})
             listed = [Photo(photos / name, captions.get(name, [])) for name in names]
             splits[SPLITS[theirs]] = listed

@@ -224,7 +224,7 @@ def test_drawn_weights_say_so_on_standard_error(command, paths, capsys):
         (["--temperature", 1, "--top-p", 7], "top_p"),
         (["--device", "tpu"], "no device 'tpu'"),
         (["--annotations", "none.json"], "none.json is missing"),
-        (["--encoder-file", "none.pkl"], "none.pkl is missing"),
+        (["--encoder-file", "none.pkl", "--decoder-file", "none.pkl"], "none.pkl is missing"),
         (["none*.jpg"], "no file matches none*.jpg"),
     ],
 )

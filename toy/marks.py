@@ -107,9 +107,9 @@ def mark_caption(caption: str, record: dict) -> Marks:
 
 def mark_colour(mention: Mention, record: dict, marks: Marks) -> None:
     right = all(thing["colour"] == mention.colour for thing in mention.things)
-    thing = mention.things[0]
-    mistake = f"colour: the {mention.noun} is {thing['colour']}, not {mention.colour}"
-    marks.note("colours", right, mistake)
+    wrong = [thing["colour"] for thing in mention.things if thing["colour"] != mention.colour]
+    seen = " and ".join(dict.fromkeys(wrong))
+    marks.note("colours", right, f"colour: {seen}, not {mention.colour} ({mention.noun})")
     unseen = any(thing["id"] in record["unseen"] for thing in mention.things)
     marks.note("colours of unseen pairs" if unseen else "colours of seen pairs", right)
 
