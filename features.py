@@ -141,6 +141,8 @@ def extract(
 
 def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> None:
     """Leaves a store in `folder`: what is there, finished or begun, or a new one."""
+    for half in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
+        half.unlink(missing_ok=True)
     try:
         store = FeatureStore(folder)
         if store.job == job and len(store) == job["count"]:
