@@ -248,6 +248,14 @@ def load_checkpoint(folder: str | os.PathLike, settings: dict) -> dict | None:
     return content
 
 
+def remembers(name: str, tensor: object, parameter: Tensor) -> bool:
+    """Whether an optimizer may use this of its memory: fused kernels look at nothing themselves."""
+    if not isinstance(tensor, Tensor):
+        return False
+    like = torch.zeros(()) if name == "step" else parameter
+    return tensor.shape == like.shape and tensor.dtype == like.dtype and tensor.is_contiguous()
+
+
 def restore(saved: dict, state: dict) -> dict:
     """Puts a checkpoint's numbers in place; returns where the run was, see `checkpoint`.
 
@@ -269,9 +277,9 @@ def restore(saved: dict, state: dict) -> dict:
         optimizer.load_state_dict(saved["optimizer"])
         kinds = [memory.keys() for memory in optimizer.state.values()]
         whole = all(keys in ADAM_OR_SGD for keys in kinds) and all(
-            isinstance(tensor, Tensor) and tensor.shape in (parameter.shape, ())
+            remembers(name, tensor, parameter)
             for parameter, memory in optimizer.state.items()
-            for tensor in memory.values()
+            for name, tensor in memory.items()
         )
         if not whole or not alike(groups, optimizer.state_dict()["param_groups"]):
             raise ValueError("its optimizer remembers other weights")
