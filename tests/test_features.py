@@ -11,11 +11,15 @@ from PIL import Image
 from torchvision import models
 
 import features
+import toy_coco
 from backbones import TOY_WEIGHTS, Backbone
 from data_loader import CaptionSet, Photo, read_captions
 from features import FeatureStore, extract, transform_of
+from metrics import evaluate
 from model import EncoderCNN
 from photos import read_photo
+from saving import load_pair
+from search import greedy
 from speed import fast_network, fold_batchnorm, in_parallel
 
 IMAGENET = ROOT / "../shared/weights/resnet50_imagenet_fp16.pth"
@@ -95,6 +99,24 @@ def test_nor_do_large_jpegs_decoded_at_reduced_scale(tmp_path):
         large.save(paths[-1], quality=92)
     store = extract(encoder, photo_set(paths), tmp_path, device="cpu")
     assert cosine(store.array[:, 0], plain(encoder, photo_set(paths))) > 0.999
+
+
+def test_nor_the_score_of_a_trained_captioner(tmp_path):
+    """CIDEr of the shipped LSTM, on features in half precision and in float32."""
+    toy_coco.draw(tmp_path, 0, (1, 1, 300))
+    pair = [ROOT / "models" / "toy-lstm" / f"{part}.pkl" for part in ("encoder", "decoder")]
+    encoder, decoder, vocab = load_pair(*pair)
+    test = read_captions(tmp_path, "test")
+    scores = []
+    for precision in ("auto", "float32"):
+        store = extract(encoder, test, tmp_path / precision, precision=precision, device="cpu")
+        with torch.no_grad():
+            seen = encoder.embed(torch.from_numpy(store.array[:, 0].copy()).float())
+        said = zip(test.photos, greedy(decoder, seen).tolist(), strict=True)
+        captions = {photo.id: vocab.decode(words) for photo, words in said}
+        scores.append(evaluate(test.references(), captions)["CIDEr"])
+    assert scores[0] == pytest.approx(scores[1], abs=0.5)
+    assert scores[0] > 150  # they are captions of these pictures
 
 
 def test_views_keep_augmentation_alive_and_view_0_is_the_plain_one(pooled, data, tmp_path):
