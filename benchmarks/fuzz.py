@@ -107,7 +107,7 @@ def bend_value(value: object, chance: random.Random, odd: list) -> object:
     for _ in range(chance.randint(1, 2)):
         found = list(places(bent))
         if not found or chance.random() < 0.03:
-            return chance.choice(odd)
+            return copy.deepcopy(chance.choice(odd))
         container, key = chance.choice(found)
         kind = chance.random()
         if kind < 0.15:
@@ -115,7 +115,7 @@ def bend_value(value: object, chance: random.Random, odd: list) -> object:
         elif kind < 0.25 and isinstance(container, list):
             container.append(container[key])
         else:
-            container[key] = chance.choice(odd)
+            container[key] = copy.deepcopy(chance.choice(odd))
     return bent
 
 
@@ -291,6 +291,9 @@ def try_one(course: Course, number: int, seed: int) -> tuple[str, str]:
 
 def try_many(course: Course, numbers: list[int], seed: int, pipe) -> None:
     """In a process of its own: what is wrong ends it, with a traceback on standard error."""
+    torch.set_num_threads(
+        1
+    )  # makes the pool that a fork breaks anew, before two threads ask for it
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     for path, content in course.unharmed.items():  # the process before may have been ended
