@@ -268,7 +268,8 @@ def prepare_data(
         share = fit(
             encoder, some, Path(settings.folders[0], "features"), pick_device(settings.device)
         )
-        print(f"pca: {settings.pca} numbers hold {share:.1%} of the variance")
+        if distributed.rank() == 0:
+            print(f"pca: {settings.pca} numbers hold {share:.1%} of the variance")
     source, vocab = prepare_split(settings, encoder, "train")
     sources = {"train": source}
     if has_val and settings.validate_every:

@@ -28,8 +28,8 @@ from transformer import TransformerDecoder
 class StandardisedLinear(nn.Linear):
     """A linear layer on (x - mean) / deviation, both fixed before training.
 
-    A ResNet's numbers are all above zero and vary a hundred times more in some channels than in
-    others; as they are, the loudest few decide every step. LeCun et al. 1998, "Efficient BackProp".
+    A ResNet's numbers are all above zero and vary far more in some channels than in others; as
+    they are, the loudest few decide every step. LeCun et al. 1998, "Efficient BackProp".
     """
 
     def __init__(self, in_features: int, out_features: int):

@@ -130,7 +130,7 @@ def load_pair(
     if saved_encoder["run_id"] != saved_decoder["run_id"]:
         raise ValueError(
             f"{encoder_file} and {decoder_file} come from different training runs; take both "
-            "files from one folder."
+            "files of one run."
         )
     if saved_encoder["epoch"] != saved_decoder["epoch"]:
         raise ValueError(
@@ -180,21 +180,10 @@ def build_encoder(config: dict, saved: dict, path: str | os.PathLike) -> Encoder
     return encoder
 
 
-def sweep(folder: Path, replaced_until: int | None = None) -> None:
-    """Removes what a killed run left half written.
-
-    replaced_until  epochs of the new run that begins here: an older run's later pairs go, so that
-                    no two runs are mixed
-    """
+def sweep(folder: Path) -> None:
+    """Removes what a killed run left half written."""
     for half in (*folder.glob(".*.tmp"), *folder.glob("best/.*.tmp")):
         half.unlink(missing_ok=True)
-    if replaced_until is None or not (folder / "checkpoint.pkl").exists():
-        return
-    print(f"note: {folder} holds an earlier run, which this one replaces (--resume would go on)")
-    for pair in (*folder.glob("encoder-*.pkl"), *folder.glob("decoder-*.pkl")):
-        number = pair.stem.split("-")[1]
-        if number.isdigit() and int(number) > replaced_until:
-            pair.unlink()
 
 
 def checkpoint(settings: Settings, run: dict, state: dict) -> None:

@@ -7,8 +7,7 @@
     train(settings)     the loop; returns the history, a dictionary for each epoch
 
 After epoch i: encoder-i.pkl and decoder-i.pkl; also best/, history.csv, training.log and
-checkpoint.pkl, from which `--resume` goes on. `torchrun --nproc-per-node 8 train.py ...` trains
-with 8 processes; without torchrun, what is called `distributed` here does nothing.
+checkpoint.pkl, from which `--resume` goes on. With several processes: see distributed.py.
 """
 
 import csv
@@ -109,9 +108,12 @@ def train(settings: Settings) -> list[dict]:
     saved = load_checkpoint(out, dataclasses.asdict(settings)) if settings.resume else None
     distributed.agree(saved and position(saved["run"]), "checkpoint")
     if writes:
-        sweep(out, None if saved else settings.num_epochs)
+        sweep(out)
+    earlier = (out / "checkpoint.pkl").exists()
     log = Log(settings)
     log(f"going on with {position(saved['run'])}" if saved else "beginning")
+    if earlier and not saved:
+        log(f"note: {out} held another run; of its pairs those of later epochs stay")
 
     # 1. the encoder, the data, the decoder
     torch.manual_seed(settings.seed)

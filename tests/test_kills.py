@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 from conftest import ROOT, write_data
 from test_train import numbers, power_cut
 
@@ -74,3 +75,25 @@ def test_a_folder_that_cannot_be_written_to_is_named(settings_of, tmp_path):
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(OSError, match=r"training\.log could not be written"):
         train(settings_of(tmp_path / "file"))
+
+
+@pytest.mark.parametrize(
+    "bent",
+    [torch.tensor(0.5), torch.zeros(3), "text"],
+    ids=["one number", "another shape", "no tensor"],
+)
+def test_an_optimizer_that_remembers_something_else_is_refused(settings_of, tmp_path, bent):
+    train(settings_of(tmp_path, num_epochs=1))
+    content = torch.load(tmp_path / "checkpoint.pkl", weights_only=True)
+    content["optimizer"]["state"][0]["exp_avg"] = bent  # the fused kernel would write past its end
+    torch.save(content, tmp_path / "checkpoint.pkl")
+    with pytest.raises(ValueError, match=r"checkpoint\.pkl"):
+        train(settings_of(tmp_path, num_epochs=2, resume=True))
+
+
+def test_a_new_run_in_the_same_folder_loses_no_weights_and_says_so(settings_of, tmp_path, capsys):
+    train(settings_of(tmp_path, num_epochs=2))
+    kept = (tmp_path / "decoder-2.pkl").read_bytes()
+    train(settings_of(tmp_path, num_epochs=1))
+    assert "held another run" in capsys.readouterr().out
+    assert (tmp_path / "decoder-2.pkl").read_bytes() == kept
