@@ -135,3 +135,9 @@ def test_a_run_has_at_most_five(tmp_path):
     settings = read_settings("x", ["--decoder", "gru"])
     assert settings.decoder == "gru"
     assert settings.members() == [settings]
+
+
+def test_attention_of_several_is_refused_before_anything_is_captioned(three, data, cli):
+    photo = next((data / "images" / "val2014").iterdir())
+    flags = ["--encoder-file", three / "lstm", "--decoder-file", three / "lstm"] * 2
+    assert "where one captioner looked" in cli(caption.main, photo, *flags, "--attention", "a.png")

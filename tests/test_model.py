@@ -523,3 +523,12 @@ def test_weights_of_another_network_are_refused(tmp_path, weights):
     (tmp_path / "cut.pth").write_bytes(weights.read_bytes()[:5000])
     with pytest.raises(ValueError, match=r"cut\.pth (is refused|cannot be read)"):
         Backbone("resnet50", str(tmp_path / "cut.pth"))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_several_captions_of_an_image_are_read_as_if_each_had_its_own(name):
+    decoder, features, captions = make(name), random_features(3), random_captions(6, 5)
+    with torch.no_grad():
+        together = decoder(features, captions)  # two captions for each image, side by side
+        alone = decoder(features.repeat_interleave(2, dim=0), captions)
+    torch.testing.assert_close(together, alone)

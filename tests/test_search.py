@@ -283,6 +283,14 @@ def test_a_draw_that_cannot_be_is_explained(options):
         sample(make("rnn"), random_features(1), **options)
 
 
+def test_draws_of_an_image_stand_side_by_side():
+    decoder, features = make("lstm"), random_features(3)
+    words = sample(decoder, features, seed=5, draws=2)  # the same stream of chance for all
+    one = sample(decoder, features, seed=5)
+    assert torch.equal(words[::2], one)
+    assert torch.equal(words[1::2], one)
+
+
 # --- attention -----------------------------------------------------------------
 
 
