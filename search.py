@@ -52,7 +52,7 @@ def word_logprobs(logits: Tensor, words: Tensor, block_unk: bool, block_repeats:
     return logprobs
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def greedy(
     decoder: Decoder,
     features: Tensor,
@@ -78,7 +78,7 @@ def greedy(
     return words[:, 1:]
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def beam_search(
     decoder: Decoder,
     features: Tensor,
@@ -171,7 +171,7 @@ def rank_hypotheses(
     return found
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sample(
     decoder: Decoder,
     features: Tensor,
@@ -231,7 +231,7 @@ def keep_likely(share: Tensor, top_k: int, top_p: float) -> Tensor:
     return share.masked_fill(share < least, 0.0)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def attention_of(decoder: Decoder, features: Tensor, words: list[int]) -> Tensor | None:
     """Where the decoder looked before it said each of `words`: (T, P), or None without attention.
 

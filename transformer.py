@@ -146,37 +146,36 @@ class TransformerDecoder(Decoder):
         self.dropout = nn.Dropout(dropout)
 
     def start(self, features: Tensor) -> State:
+        """Four tensors for each block: keys and values of the words so far, and of the image."""
+        state = ()
+        for key, value in self.image_keys_values(features):
+            state += (key[:, :, :0], value[:, :, :0], key, value)  # (B, heads, 0 or P, H / heads)
+        return state
+
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
+        words = self._embed(word[:, None], first=state[0].shape[2])  # (B, 1, H)
+        new_state = ()
+        for i, block in enumerate(self.blocks):
+            *past, image_key, image_value = state[4 * i : 4 * i + 4]
+            words, past = block.listen(words, past)
+            if i == len(self.blocks) - 1:
+                attention = block.where(words, image_key)[:, 0]  # (B, P)
+            words = block.look(words, (image_key, image_value))
+            new_state += (*past, image_key, image_value)
+        return self.output(self.norm(words[:, 0])), new_state, attention
+
+    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
+        words = self._embed(captions)
+        for block, image in zip(self.blocks, self.image_keys_values(features), strict=True):
+            words, _ = block(words, repeated(image, len(captions)))
+        return self.norm(words), None
+
+    def image_keys_values(self, features: Tensor) -> list[KeysValues]:
+        """What each block's attention over the image needs, the same for every word."""
         if features.shape[1] < 2:
             raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
         image = self.dropout(self.image(features))  # (B, P, H)
-        pairs = [block.image_attention.keys_values(image) for block in self.blocks]
-        key, value = (torch.stack(part, dim=1) for part in zip(*pairs, strict=True))
-        return (
-            key[..., :0, :],
-            value[..., :0, :],
-            key,
-            value,
-        )  # (B, L, heads, words or P, H / heads)
-
-    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
-        past_key, past_value, image_key, image_value = state
-        words = self._embed(word[:, None], first=past_key.shape[3])  # (B, 1, H)
-        pasts = []
-        for i, block in enumerate(self.blocks):
-            words, past = block.listen(words, (past_key[:, i], past_value[:, i]))
-            attention = block.where(words, image_key[:, i])[:, 0]  # the last block's is returned
-            words = block.look(words, (image_key[:, i], image_value[:, i]))
-            pasts.append(past)
-        key, value = (torch.stack(part, dim=1) for part in zip(*pasts, strict=True))
-        logits = self.output(self.norm(words[:, 0]))
-        return logits, (key, value, image_key, image_value), attention
-
-    def hidden_states(self, features: Tensor, captions: Tensor) -> tuple[Tensor, None]:
-        _, _, image_key, image_value = repeated(self.start(features), len(captions))
-        words = self._embed(captions)
-        for i, block in enumerate(self.blocks):
-            words, _ = block(words, (image_key[:, i], image_value[:, i]))
-        return self.norm(words), None
+        return [block.image_attention.keys_values(image) for block in self.blocks]
 
     def _embed(self, captions: Tensor, first: int = 0) -> Tensor:
         """(B, T) ids -> (B, T, H), with the sinusoids of places first, first + 1, ..."""
