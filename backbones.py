@@ -9,6 +9,7 @@ and D numbers for each (2048); pooled means P = 1, the average place.
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from urllib.error import URLError
 
@@ -91,6 +92,13 @@ def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict,
     return cut_classifier(classifier, name), dict(IMAGENET_TRANSFORM), False
 
 
+def maps_of(network: Callable[[Tensor], Tensor], images: Tensor, second_look: bool) -> Tensor:
+    """images (B, 3, H, W) -> maps (B, D, h, w); with a second look, at the mirror image, 2 h."""
+    if not second_look:
+        return network(images)
+    return torch.cat([network(images), network(images.flip(-1))], dim=2)
+
+
 def as_grid(maps: Tensor, grid: bool) -> Tensor:
     """maps (B, D, h, w) -> all P = h * w places (B, P, D), or their average (B, 1, D)"""
     places = maps.flatten(2).transpose(1, 2).float()
@@ -100,12 +108,15 @@ def as_grid(maps: Tensor, grid: bool) -> Tensor:
 class Backbone(nn.Module):
     """The frozen part of the encoder: images (B, 3, H, W) -> grid (B, P, D).
 
-    name     a torchvision classifier: resnet50, resnext50_32x4d, mobilenet_v2, vgg16 ...
-    weights  torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state dict,
-             or None for random numbers
-    grid     all P places, or their average (P = 1)
-    pca      keep so many of the D numbers, by a last layer that pca.py sets; 0: all
-    pixels   side of the square that it sees, where not what it was trained with: more places
+    name         a torchvision classifier: resnet50, resnext50_32x4d, mobilenet_v2, vgg16 ...
+    weights      torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state
+                 dict, or None for random numbers
+    grid         all P places, or their average (P = 1)
+    pca          keep so many of the D numbers, by a last layer that pca.py sets; 0: all
+    pixels       side of the square that it sees, where not what it was trained with: more places
+    second_look  in use, see the photo at the size that training cuts its windows from, so that
+                 things are as large as they were there (Touvron et al. 2019, arXiv:1906.06423),
+                 and its mirror image as well; the places of both count
     """
 
     def __init__(
@@ -115,6 +126,7 @@ class Backbone(nn.Module):
         grid: bool = False,
         pca: int = 0,
         pixels: int = 0,
+        second_look: bool = False,
     ):
         super().__init__()
         if name not in models.list_models(module=models):
@@ -146,11 +158,12 @@ class Backbone(nn.Module):
             margin = self.transform["resize"] / self.transform["crop"]  # room for random windows
             self.transform |= {"crop": pixels, "resize": round(pixels * margin)}
             PhotoTransform(**self.transform)  # refuses what cannot be
+        self.second_look, self.train_transform = second_look, dict(self.transform)
+        if second_look:
+            self.transform["crop"] = self.transform["resize"]
         self.network = network.eval().requires_grad_(False)
-        with torch.no_grad():
-            crop = self.transform["crop"]
-            maps = self.network(torch.zeros(1, 3, crop, crop))
-        self.grid_size, self.all_places = maps.shape[1], maps.shape[2] * maps.shape[3]
+        _, self.grid_size, high, wide = self.map_size(self.transform["crop"], second_look)
+        self.all_places = high * wide
         if pca:
             if not 0 < pca < self.grid_size:
                 raise ValueError(f"pca keeps 1 to {self.grid_size - 1} numbers, not {pca}.")
@@ -162,7 +175,12 @@ class Backbone(nn.Module):
         return self.all_places if self.grid else 1
 
     def forward(self, images: Tensor) -> Tensor:
-        return as_grid(self.network(images), self.grid)
+        return as_grid(maps_of(self.network, images, self.second_look), self.grid)
+
+    @torch.no_grad()
+    def map_size(self, side: int, second_look: bool) -> torch.Size:
+        """(1, D, h, w) for images of side x side pixels."""
+        return maps_of(self.network, torch.zeros(1, 3, side, side), second_look).shape
 
     def fingerprint(self, with_pca: bool = False) -> str:
         """16 hex digits that change when any number in the network does."""

@@ -25,7 +25,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from backbones import as_grid
+from backbones import as_grid, maps_of
 from contract import Decoder
 from ensemble import EncoderEnsemble, Ensemble, load_ensemble
 from model import EncoderCNN
@@ -96,7 +96,8 @@ class Captioner:
             if self.dtype != torch.float32:  # half precision rounds by the batch size: keep it
                 blank = images.new_zeros(LOOK - len(part), *images.shape[1:])
                 images = torch.cat([images, blank])
-            found.append(as_grid(self.network(images)[: len(part)], self.encoder.backbone.grid))
+            maps = maps_of(self.network, images, self.encoder.backbone.second_look)
+            found.append(as_grid(maps[: len(part)], self.encoder.backbone.grid))
         return self.encoder.embed(torch.cat(found))  # (B, P, D) -> (B, P, E)
 
     def caption(

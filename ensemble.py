@@ -99,6 +99,8 @@ def load_ensemble(
         raise ValueError("the members have different vocabularies; train them on the same data.")
     if any(encoder.config["fine_tune_from"] for encoder in encoders):
         raise ValueError("members that fine-tuned their backbones see the photo differently.")
+    if len({encoder.backbone.second_look for encoder in encoders}) > 1:
+        raise ValueError("some members take a second look at each photo and some do not.")
     if len({encoder.backbone.fingerprint() for encoder in encoders}) > 1:
         raise ValueError("the members were trained on different backbones; they must share one.")
     return EncoderEnsemble(encoders), Ensemble(decoders), words[0]

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 import distributed
-from backbones import as_grid
+from backbones import as_grid, maps_of
 from data_loader import CaptionSet, Photo
 from distrust import BROKEN, one_line
 from model import EncoderCNN
@@ -40,7 +40,18 @@ SAVE_EVERY = 32  # batches between notes of how far extraction has come
 
 def transform_of(encoder: EncoderCNN, train: bool = False) -> PhotoTransform:
     """The transform that the encoder's weights expect, deterministic unless `train`."""
-    return PhotoTransform(**{**encoder.backbone.transform, "train": train})
+    sizes = encoder.backbone.train_transform if train else encoder.backbone.transform
+    return PhotoTransform(**{**sizes, "train": train})
+
+
+def first_view(encoder: EncoderCNN, views: int) -> tuple[PhotoTransform, bool]:
+    """The transform of view 0, and whether there is a second look: as in use, if it is alone.
+
+    Among several it is one of them, as large as the windows of the others.
+    """
+    if views == 1:
+        return transform_of(encoder), encoder.backbone.second_look
+    return dataclasses.replace(transform_of(encoder, train=True), train=False), False
 
 
 class FeatureStore:
@@ -84,10 +95,12 @@ def describe(
     for photo in photos:
         size = photo.path.stat().st_size if photo.path.is_file() else -1
         names.update(f"{photo.path.name}\0{size}\n".encode())
+    transform, second_look = first_view(encoder, views)
     return {
         "backbone": encoder.backbone.name,
         "weights": encoder.backbone.fingerprint(with_pca=True),
-        "transform": dataclasses.asdict(transform_of(encoder)),
+        "transform": dataclasses.asdict(transform),
+        **({"second_look": True} if second_look else {}),
         "photos": names.hexdigest()[:16],
         "count": len(photos),
         "views": views,
@@ -152,10 +165,9 @@ def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> None:
         pass
     except BROKEN as error:
         print(f"the features in {folder} are broken ({one_line(error)}); computing them anew")
-    places = encoder.backbone.all_places if job["grid"] else 1
-    shape = (job["count"], job["views"], places, encoder.backbone.grid_size)
-    if not job["grid"]:
-        shape = (*shape[:2], shape[3])
+    transform, second_look = first_view(encoder, job["views"])
+    _, size, high, wide = encoder.backbone.map_size(transform.crop, second_look)
+    shape = (job["count"], job["views"], *([high * wide] if job["grid"] else []), size)
     with told(folder / "features.npy"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the array counts
@@ -181,7 +193,7 @@ def fill(
     """
     job, unreadable = store.job, dict(store.unreadable)
     views, step = job["views"], job["batch"]
-    plain, varied = transform_of(encoder), transform_of(encoder, train=True)
+    (plain, second_look), varied = first_view(encoder, views), transform_of(encoder, train=True)
     network = fast_network(encoder.backbone.network, device, dtype, len(photos) * views)
     together = step * distributed.world()  # photos in one round of all processes
     rounds = range(store.done, len(photos), together)
@@ -210,7 +222,8 @@ def fill(
             else:
                 pixels[place] = seen
         images = plain.normalize(pixels.flatten(0, 1).to(device))  # always the same shape
-        result = as_grid(network(images), job["grid"]).half().cpu().numpy()
+        maps = maps_of(network, images, second_look)
+        result = as_grid(maps, job["grid"]).half().cpu().numpy()
         return result.reshape(step, views, -1)[: len(rows)]
 
     began = shown = time.monotonic()

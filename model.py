@@ -52,6 +52,7 @@ class EncoderCNN(nn.Module):
     fine_tune_from  child of the network from which on it is trained too ("layer4"), or None
     pca             numbers kept of each place, see pca.py; 0: all
     pixels          side of the square that the network sees; 0: what it was trained with
+    second_look     in use, see the photo larger and mirrored as well, see Backbone
 
     `train()` never reaches the backbone: its BatchNorm layers would replace what they learned from
     a million photos by the average of a small batch, and drift.
@@ -66,9 +67,10 @@ class EncoderCNN(nn.Module):
         fine_tune_from: str | None = None,
         pca: int = 0,
         pixels: int = 0,
+        second_look: bool = False,
     ):
         super().__init__()
-        self.backbone = Backbone(backbone, weights, grid, pca, pixels)
+        self.backbone = Backbone(backbone, weights, grid, pca, pixels, second_look)
         self.embed = StandardisedLinear(self.backbone.grid_size, embed_size)
         self.config = {
             "embed_size": embed_size,
@@ -78,6 +80,7 @@ class EncoderCNN(nn.Module):
             "fine_tune_from": fine_tune_from,
             "pca": pca,
             "pixels": pixels,
+            "second_look": second_look,
         }
         if fine_tune_from:
             children = dict(self.backbone.network.named_children())

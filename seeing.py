@@ -22,7 +22,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
-from backbones import as_grid
+from backbones import as_grid, maps_of
 from caption import Captioner
 from contract import Decoder
 from search import END, START, attention_of, word_logprobs
@@ -51,7 +51,8 @@ def saliency(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> 
     that sees the average place this is Grad-CAM: Selvaraju et al. 2017, arXiv:1610.02391.
     """
     pixels = captioner.transform(photo)[None].to(captioner.device)
-    grid = as_grid(captioner.network(pixels), True).clone()  # (1, P, D); clone: it needs gradients
+    maps = maps_of(captioner.network, pixels, captioner.encoder.backbone.second_look)
+    grid = as_grid(maps, True).clone()  # (1, P, D); clone: it needs gradients
     count = len(words)
     grid = grid.expand(count, -1, -1).contiguous().requires_grad_()  # a copy for each word
     said = torch.tensor([[START, *words]], device=grid.device)  # (1, T + 1)
@@ -67,7 +68,12 @@ def saliency(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> 
 def as_maps(weights: Tensor) -> Tensor:
     """(T, P) -> (T, h, w) on the CPU, the largest number of each map 1."""
     side = math.isqrt(weights.shape[1])
-    maps = weights.float().cpu().unflatten(1, (side, -1))
+    if side**2 == weights.shape[1]:
+        maps = weights.float().cpu().unflatten(1, (side, side))
+    else:  # two looks, the second at the mirror image
+        side = math.isqrt(weights.shape[1] // 2)
+        first, second = weights.float().cpu().unflatten(1, (2, side, side)).unbind(1)
+        maps = first + second.flip(-1)
     return maps / maps.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
 
 

@@ -36,6 +36,10 @@ class Settings:
     views: int = setting(1, "looks at each photo kept in the cache: the whole, then random crops")
     pixels: int = setting(0, "side of the square that the backbone sees; 0: as it was trained")
     pca: int = setting(0, "numbers kept of each place of the photo, see pca.py; 0: all of them")
+    second_look: bool = setting(
+        False,
+        "in use, see each photo larger and mirrored as well: better captions, 2.6 times the work",
+    )
     num_workers: int = setting(0, "processes that read photos, where features are not cached")
     # model
     backbone: str = setting("resnet50", "any convolutional classifier of torchvision")
@@ -151,7 +155,7 @@ class Settings:
 
     def encoder_config(self) -> dict[str, Any]:
         names = ("embed_size", "backbone", "weights", "grid", "fine_tune_from", "pca", "pixels")
-        return {name: getattr(self, name) for name in names}
+        return {name: getattr(self, name) for name in (*names, "second_look")}
 
     def decoder_config(self, vocab_size: int) -> dict[str, Any]:
         names = ("embed_size", "hidden_size", "num_layers", "dropout", "tie_weights")
@@ -164,16 +168,16 @@ RECIPES = {
         "embed_size": 512,
         "num_layers": 2,
         "dropout": 0.3,
-        "tie_weights": True,
         "views": 4,
+        "second_look": True,
         "optimizer": "adamw",
-        "lr": 7e-4,
+        "lr": 5e-4,
         "weight_decay": 0.05,
         "schedule": "onecycle",
         "label_smoothing": 0.1,
-        "average": 0.999,
-        "num_epochs": 15,
-        "self_critical_epochs": 5,
+        "average": 0.998,
+        "num_epochs": 8,
+        "self_critical_epochs": 10,
     }
 }
 

@@ -141,3 +141,11 @@ def test_attention_of_several_is_refused_before_anything_is_captioned(three, dat
     photo = next((data / "images" / "val2014").iterdir())
     flags = ["--encoder-file", three / "lstm", "--decoder-file", three / "lstm"] * 2
     assert "where one captioner looked" in cli(caption.main, photo, *flags, "--attention", "a.png")
+
+
+def test_members_look_at_the_photo_alike(three, settings_of, weights, tmp_path):
+    train(settings_of(tmp_path, second_look=True, num_epochs=1))
+    twice = [tmp_path / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
+    pairs = [[old, new] for (old,), new in zip(files(three, NAMES[:1]), twice, strict=True)]
+    with pytest.raises(ValueError, match="second look"):
+        load_ensemble(*pairs, str(weights))

@@ -60,6 +60,21 @@ def looked_at(monkeypatch) -> list:
 # --- what is stored --------------------------------------------------------------------------
 
 
+def test_with_a_second_look_training_has_windows_and_use_has_both_looks(data, weights, tmp_path):
+    encoder = EncoderCNN(EMBED, weights=str(weights), grid=True, second_look=True)
+    once = EncoderCNN(EMBED, weights=str(weights), grid=True)
+    captions = read_captions(data, "train")
+    options = {"grid": True, "device": "cpu", "precision": "float32"}
+    windows = extract(encoder, captions, tmp_path, views=2, **options)
+    plain_windows = extract(once, captions, tmp_path, views=2, **options)
+    assert windows.folder == plain_windows.folder  # nothing is computed twice
+    both = extract(encoder, captions, tmp_path, **options)
+    assert both.array.shape[1:3] == (1, 32)
+    expected = plain(encoder, captions, grid=True)
+    assert cosine(both.array[:, 0], expected) > 0.999
+    assert both.folder != extract(once, captions, tmp_path, **options).folder
+
+
 @pytest.mark.parametrize("grid", [False, True])
 def test_features_are_what_the_plain_encoder_says(pooled, data, tmp_path, grid):
     captions = read_captions(data, "train")

@@ -379,6 +379,16 @@ def test_the_encoder_is_backbone_and_embed(encoder, weights):
     same(pooled.backbone(images), grid.mean(dim=1, keepdim=True))
 
 
+def test_a_second_look_is_at_the_mirrored_photo(encoder, weights):
+    twice = EncoderCNN(EMBED, weights=str(weights), grid=True, second_look=True)
+    images = photos_of()
+    once, mirrored = encoder.backbone(images), encoder.backbone(images.flip(-1))
+    same(twice.backbone(images), torch.cat([once, mirrored], dim=1))
+    same(twice.backbone(images.flip(-1)), torch.cat([mirrored, once], dim=1))
+    assert (twice.backbone.transform["crop"], twice.backbone.train_transform["crop"]) == (56, 48)
+    assert twice.backbone.places == 2 * 16  # 56 pixels give 4 x 4 places
+
+
 def test_train_never_reaches_the_frozen_network(encoder):
     before = {name: value.clone() for name, value in encoder.backbone.state_dict().items()}
     images = photos_of()

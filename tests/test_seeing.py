@@ -7,7 +7,7 @@ from PIL import Image
 
 from caption import Captioner
 from search import START, attention_of, beam_search
-from seeing import draw_attention, draw_beam_tree, grow_beam, looks, saliency, shade
+from seeing import as_maps, draw_attention, draw_beam_tree, grow_beam, looks, saliency, shade
 from vocabulary import Vocabulary
 
 WORDS = Vocabulary.build([["a", "dog", "on", "red", "grass"]], vocab_threshold=1)
@@ -34,6 +34,17 @@ def test_maps_are_the_attention_of_the_search(captioner, photo):
     assert attends
     assert maps.shape == (3, 3, 3)
     torch.testing.assert_close(maps.flatten(1), weights / weights.amax(dim=1, keepdim=True))
+
+
+def test_two_looks_are_laid_over_each_other():
+    grid = torch.zeros(2, 2, 3, 3)  # words, looks, rows, columns
+    grid[0, 0, 1, 0] = 0.5  # word 0: the middle of the left edge ...
+    grid[0, 1, 1, 2] = 0.5  # ... which the mirror image has on the right
+    grid[1, 0, 0, 1], grid[1, 1, 2, 2] = 0.8, 0.2
+    first, second = as_maps(grid.flatten(1))
+    assert first.nonzero().tolist() == [[1, 0]]
+    assert second[0, 1] == 1
+    assert second[2, 0] == pytest.approx(0.25)
 
 
 @each_kind
