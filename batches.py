@@ -271,6 +271,9 @@ def prepare_data(
         if distributed.rank() == 0:
             print(f"pca: {settings.pca} numbers hold {share:.1%} of the variance")
     source, vocab = prepare_split(settings, encoder, "train")
+    if distributed.rank() == 0:
+        often = f"used {settings.vocab_threshold} times or more (--vocab-threshold)"
+        print(f"vocabulary: {len(vocab) - 4:,} words {often}")
     sources = {"train": source}
     if has_val and settings.validate_every:
         sources["val"], _ = prepare_split(settings, encoder, "val", vocab)

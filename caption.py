@@ -223,13 +223,17 @@ def main() -> int:
         about = "give both once more for each further captioner: they vote (models/toy-lstm)"
         parser.add_argument(f"--{part}-file", action="append", help=about)
     parser.add_argument("--weights", help="the backbone's, if not where the encoder file says")
-    parser.add_argument("--beam-size", type=int, default=3, help="captions kept alive; 1: greedy")
-    parser.add_argument("--alpha", type=float, default=0.7, help="length penalty; 0: none")
+    parser.add_argument(
+        "--beam-size", type=int, default=3, help="captions kept alive (%(default)s); 1: greedy"
+    )
+    parser.add_argument(
+        "--alpha", type=float, default=0.7, help="length penalty (%(default)s); 0: none"
+    )
     parser.add_argument("--n-best", type=int, default=1, help="captions for each photo")
-    parser.add_argument("--max-words", type=int, default=20)
+    parser.add_argument("--max-words", type=int, default=20, help="longest caption (%(default)s)")
     parser.add_argument("--temperature", type=float, default=0.0, help="above 0: draw at random")
     parser.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest p only")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", help="write COCO's results to this JSON file")
     parser.add_argument("--csv", help="write all captions to this CSV file")

@@ -4,9 +4,8 @@
     Desk(...)                 answers requests: `answer` as plain data, `show` as HTML
     make_page(desk, ...)      the page, and the call `/caption` for programs
 
-It listens at http://127.0.0.1:7860, to this computer only, until told otherwise: --host 0.0.0.0
-lets the network in, --share makes a public address. No dataset is needed. What somebody uploads
-lies in a temporary folder and is deleted within an hour or two.
+It listens at http://127.0.0.1:7860: --host 0.0.0.0 lets the network in, --share makes a public
+address. What somebody uploads lies in a temporary folder, deleted within an hour or two.
 """
 
 import argparse
@@ -24,8 +23,11 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")  # before gradio, which would call home
 
-import gradio as gr
-from gradio.utils import get_upload_folder
+try:
+    import gradio as gr
+    from gradio.utils import get_upload_folder
+except ImportError:
+    sys.exit("The page needs its own packages: pip install -r requirements-extra.txt")
 from PIL import Image
 
 from caption import ONLY_DRAWN, Caption, Captioner
@@ -282,10 +284,9 @@ def main() -> None:
     parser.add_argument("--models", default=HERE / "models", help="folder of captioners' folders")
     parser.add_argument("--weights", help="the backbone's, if not where the encoder files say")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     where = "who may open it: 127.0.0.1 (default) this computer, 0.0.0.0 the network"
-    parser.add_argument(
-        "--host", default=os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1"), help=where
-    )
+    parser.add_argument("--host", default=host, help=where)
     parser.add_argument("--port", type=int, default=7860, help="%(default)s")
     parser.add_argument("--share", action="store_true", help="make a public address, for 72 hours")
     arguments = parser.parse_args()

@@ -166,7 +166,12 @@ def parse_args() -> argparse.Namespace:
     commands = parser.add_subparsers(dest="command", required=True)
     for name in ("flickr8k", "flickr30k", "coco", "folder"):
         command = commands.add_parser(name, help=f"prepare {name}" if name != "folder" else "yours")
-        command.add_argument("--from", dest="source", type=Path, help="the publisher's folder")
+        command.add_argument(
+            "--from",
+            dest="source",
+            type=Path,
+            help="folder with the publisher's files, or of your photos",
+        )
         command.add_argument("--out", type=Path, required=True, help="as data/flickr8k")
         command.add_argument("--link", action="store_true", help="hard links rather than copies")
         command.add_argument("--partial", action="store_true", help="go on without missing photos")

@@ -66,7 +66,7 @@ class Settings:
         "constant", "the learning rate over time", ("constant", "cosine", "onecycle", "plateau")
     )
     clip: float = setting(5.0, "largest norm of the gradient; 0 leaves it alone")
-    label_smoothing: float = setting(0.0, "probability given to all other words in the target")
+    label_smoothing: float = setting(0.0, "share of the target that is spread over all words alike")
     attention_penalty: float = setting(1.0, "makes attention visit every place (arXiv:1502.03044)")
     scheduled_sampling: float = setting(0.0, "share of input words that are the model's own guess")
     average: float = setting(0.0, "decay of a running average of the weights, which is then saved")
@@ -88,7 +88,9 @@ class Settings:
     best_by: str = setting("CIDEr", "what makes a pair the best one", ("CIDEr", "loss"))
     patience: int = setting(0, "stop after so many epochs without a better one; 0: never")
     resume: bool = setting(False, "go on from checkpoint.pkl in the folder `out`")
-    recipe: str | None = setting(None, "a set of good values; see RECIPES", ("best",))
+    recipe: str | None = setting(
+        None, "a set of good values: best, as found on Flickr8k (RECIPES in settings.py)", ("best",)
+    )
     self_critical_epochs: int = setting(0, "epochs of extras.self_critical after the others")
 
     def __post_init__(self) -> None:

@@ -273,7 +273,7 @@ class Log:
         """The numbers of an epoch, and the captions of a few photos that stay the same."""
         for name, text in examples.items():
             self(f"    {name}: {text}")
-        self("  ".join(f"{name} {value:.4g}" for name, value in row.items()))
+        self("  ".join(f"{name} {round(value, 4):.4g}" for name, value in row.items()))
         if self.board:
             for name, value in row.items():
                 self.board.add_scalar(name, value, row["epoch"])

@@ -22,8 +22,8 @@ from extras.results import entries
 from photos import FORMATS, read_photo
 from vocabulary import read_json
 
-SIDE = 16  # pixels of a thumbnail
-ALIKE = 3.0  # gray levels (of 255) that two thumbnails of one photo may differ by, on average
+SIDE, COLOUR = 16, 4  # pixels of a thumbnail: of its light; of its colours, which JPEG blurs
+ALIKE = 3.0  # levels (of 255) that two thumbnails of one photo may differ by, on average
 LONGEST = 60  # words; COCO's longest caption has fewer
 MOJIBAKE = re.compile("\ufffd|[\ud800-\udfff]|Ã[\x80-\xbf]|â\x80|â€")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
@@ -33,7 +33,7 @@ PROBLEMS = {
     "missing": "photos that are not there",
     "empty": "photos of 0 bytes",
     "broken": "photos that cannot be decoded to the end",
-    "leaked": "photos in two splits",
+    "leaked": "photos in two splits (or too alike to tell: compare them, and take one out)",
     "unknown photo": "captions of a photo that is not listed",
     "empty caption": "captions without a word",
     "long caption": f"captions of more than {LONGEST} words",
@@ -74,7 +74,7 @@ def check(root: Path) -> Report:
     paths = sorted((root / "annotations").glob("captions_*.json"))
     if not paths:
         raise FileNotFoundError(f"{root} has no annotations/captions_<split>.json to check.")
-    thumbnails = {}  # split -> ([name, ...], (N, SIDE * SIDE) uint8)
+    thumbnails = {}  # split -> ([name, ...], (N, S) uint8)
     for path in paths:
         split = path.stem.removeprefix("captions_")
         try:
@@ -131,7 +131,7 @@ def check_photos(report: Report, folder: Path, names: list[str]) -> tuple[list[s
             if thumbnail is not None:
                 whole.append(name)
                 thumbnails.append(thumbnail)
-    return whole, np.array(thumbnails, dtype=np.uint8).reshape(len(whole), SIDE * SIDE)
+    return whole, np.array(thumbnails, dtype=np.uint8).reshape(len(whole), SIDE**2 + 2 * COLOUR**2)
 
 
 def look_at(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
@@ -147,8 +147,11 @@ def look_at(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
     except (OSError, ValueError) as error:
         return {"broken": str(error)}, None
     odd = {"grayscale": mode in ("1", "L", "LA"), "CMYK": mode == "CMYK", "rotated": turn != 1}
-    small = photo.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return {kind: "" for kind, is_so in odd.items() if is_so}, np.asarray(small).ravel()
+    light, *colours = photo.convert("YCbCr").split()
+    parts = [light.resize((SIDE, SIDE), Image.Resampling.BOX)]
+    parts += [part.resize((COLOUR, COLOUR), Image.Resampling.BOX) for part in colours]
+    thumbnail = np.concatenate([np.asarray(part).ravel() for part in parts])
+    return {kind: "" for kind, is_so in odd.items() if is_so}, thumbnail
 
 
 def check_leaks(report: Report, thumbnails: dict[str, tuple[list[str], np.ndarray]]) -> None:

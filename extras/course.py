@@ -89,6 +89,9 @@ def final_captions(data: Path, models: Path) -> None:
     scores = metrics.evaluate(test.references(), captions)
     print("\nscores on all of them, times 100:")
     print("  " + "  ".join(f"{name} {value:.1f}" for name, value in scores.items()))
+    print("\nNotebook 2 has just trained these weights, in a minute; the shipped ones know more:")
+    print("README, 'What to expect'. The notebooks as they ran are in build/course. Work in them:")
+    print("  source .venv/bin/activate && jupyter lab")
     results = [{"image_id": key, "caption": text} for key, text in captions.items()]
     with write_atomically(ROOT / "build" / "course" / "results.json", "w") as file:
         json.dump(results, file)

@@ -16,6 +16,7 @@ table of sizes, speeds and how many captions are the same.
 import argparse
 import json
 import os
+import sys
 import time
 import warnings
 from pathlib import Path
@@ -25,14 +26,19 @@ from torch import Tensor, nn
 
 from caption import find_photos
 from contract import Decoder
-from extras.onnx_caption import OnnxCaptioner
 from model import EncoderCNN
 from photos import PhotoTransform, read_photo
 from saving import load_pair
 from search import greedy
 from vocabulary import ENCLITIC, Vocabulary, cli_errors, write_atomically
 
+try:
+    from extras.onnx_caption import OnnxCaptioner
+except ImportError:
+    sys.exit("The export needs its own packages: pip install -r requirements-extra.txt")
+
 MAX_WORDS = 20
+TRIED = (2, 15)  # torch; the exporter of 2.11 writes graphs for one size of batch only
 
 
 class Start(nn.Module):
@@ -62,6 +68,11 @@ def export(
     encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: str | os.PathLike
 ) -> list[Path]:
     """Writes the three files beside each other; returns their paths."""
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < TRIED:
+        raise ValueError(
+            f"the export was tried with torch {TRIED[0]}.{TRIED[1]} and fails with 2.11; here is "
+            f"{torch.__version__}: pip install --upgrade torch torchvision"
+        )
     out = Path(out)
     step_file, about_file = out.with_suffix(".step.onnx"), out.with_suffix(".json")
     about = {"words": vocab.words, "enclitic": ENCLITIC.pattern}

@@ -12,15 +12,27 @@ pytest.importorskip("onnxruntime", reason="needs requirements-extra.txt")
 
 import onnxruntime
 
-from extras.export import Start, export, write_graph
+from extras.export import TRIED, Start, export, write_graph
 from extras.onnx_caption import OnnxCaptioner
 from photos import PhotoTransform, read_photo
 from search import greedy
 from vocabulary import Vocabulary
 
+new_enough = pytest.mark.skipif(
+    tuple(int(part) for part in torch.__version__.split(".")[:2]) < TRIED,
+    reason="needs a newer exporter",
+)
 WORDS = Vocabulary.build([["a", "dog", "'s", "red", "ball"]], vocab_threshold=1)
 
 
+def test_an_older_exporter_is_refused(encoder, monkeypatch, tmp_path):
+    monkeypatch.setattr(torch, "__version__", "2.11.0+cu130")
+    with pytest.raises(ValueError, match=r"fails with 2.11; here is 2.11.0"):
+        export(encoder, make("lstm", len(WORDS)), WORDS, tmp_path / "small.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@new_enough
 @pytest.mark.parametrize("kind", ["lstm", "transformer, 2 layers"])
 def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
     decoder = make(kind, len(WORDS), loud=1.5)
@@ -53,6 +65,7 @@ def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
         np.testing.assert_allclose(found_logits, logits.numpy(), atol=2e-4)
 
 
+@new_enough
 @pytest.mark.parametrize("kind", ["rnn", "gru, 2 layers", "lstm, image as state", "attention"])
 def test_the_other_decoders_can_be_exported_too(kind, tmp_path):
     decoder, features = make(kind), random_features(3)

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 
 import prepare
 from data_loader import read_captions
-from extras.check_data import check
+from extras.check_data import alike, check, look_at
 from extras.publishers import split_by_name
 
 SHARED = Path(__file__).parents[1] / "../shared/data"
@@ -388,6 +388,16 @@ BREAKS = {
     ),
     "leaked": lambda train, val: reencoded(train / "a.jpg", val / "b.jpg"),
 }
+
+
+def test_things_of_another_colour_are_no_leak(tmp_path):
+    thumbnails = []
+    for colour in ("red", "green", "blue"):
+        photo = Image.new("RGB", (80, 60), "white")
+        ImageDraw.Draw(photo).ellipse((20, 10, 60, 50), fill=colour)
+        photo.save(tmp_path / "one.png")
+        thumbnails.append(look_at(tmp_path / "one.png")[1])
+    assert alike(np.array(thumbnails), np.array(thumbnails)) == [(0, 0), (1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize("kind", BREAKS)
