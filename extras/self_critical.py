@@ -69,12 +69,14 @@ def self_critical_loss(
     return -(advantage * logprobs * spoken).sum() / spoken.sum()
 
 
-def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """(rows, views) of each batch: every photo with captions once, each by one of its views."""
+def photo_batches(
+    source: CachedBatches, size: int, seed: int, looks: int = 1
+) -> list[tuple[Tensor, Tensor]]:
+    """rows (B,), views (B, looks) of each batch: every photo with captions once."""
     chance = torch.Generator().manual_seed(seed)
     rows = source.packed.photo_of.unique()
     rows = rows[torch.randperm(len(rows), generator=chance)]
-    views = torch.randint(source.views, (len(rows),), generator=chance)
+    views = torch.randint(source.views, (len(rows), looks), generator=chance)
     return list(zip(rows.split(size), views.split(size), strict=True))
 
 
@@ -99,14 +101,15 @@ def self_critical(
     steps = len(photo_batches(train_set, batch_size, seed=0)) * num_epochs
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     average = AverageOfWeights(learning, settings.average)
+    looks = 2 if settings.second_look else 1  # as many as in use
     log, first = Log(settings), history[-1]["epoch"] + 1
     torch.manual_seed(settings.seed + first)
     for epoch in range(first, first + num_epochs):
         began, total = time.monotonic(), 0.0
-        batches = photo_batches(train_set, batch_size, settings.seed + epoch)
+        batches = photo_batches(train_set, batch_size, settings.seed + epoch, looks)
         for step, (rows, views) in enumerate(batches, 1):
             ids = [train_set.captions.photos[row].id for row in rows.tolist()]
-            grid = train_set.grid(rows, views)
+            grid = torch.cat([train_set.grid(rows, view) for view in views.T], dim=1)
             with autocast(settings, device):
                 features = train_set.encode(grid)
                 decoder.eval()  # the captions that are judged are those it would really say

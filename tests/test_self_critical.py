@@ -68,9 +68,10 @@ def test_padding_after_the_end_changes_nothing():
     torch.testing.assert_close(short, long)
 
 
-@pytest.mark.parametrize("kind", ["lstm", "transformer"])
-def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind):
-    train(settings_of(tmp_path, decoder=kind, num_epochs=2, average=0.9, num_layers=1))
+@pytest.mark.parametrize(("kind", "second_look"), [("lstm", False), ("transformer", True)])
+def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind, second_look):
+    options = {"average": 0.9, "num_layers": 1, "views": 2, "second_look": second_look}
+    train(settings_of(tmp_path, decoder=kind, num_epochs=2, **options))
     history = self_critical(tmp_path, num_epochs=1, batch_size=4, draws=3)
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert 0 <= -history[-1]["loss"] <= 10  # minus the mean reward, which CIDEr-D keeps in here
@@ -87,7 +88,9 @@ def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
 
     settings = settings_of(tmp_path, views=3)
     sources, _ = prepare_data(settings, EncoderCNN(16, weights=settings.weights))
-    batches = photo_batches(sources["train"], size=5, seed=1)
+    batches = photo_batches(sources["train"], size=5, seed=1, looks=2)
     rows = torch.cat([rows for rows, _ in batches])
     assert sorted(rows.tolist()) == list(range(12))
-    assert {view for _, views in batches for view in views.tolist()} <= {0, 1, 2}
+    views = torch.cat([views for _, views in batches])
+    assert views.shape == (12, 2)
+    assert set(views.unique().tolist()) == {0, 1, 2}
