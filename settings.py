@@ -170,16 +170,17 @@ RECIPES = {
         "embed_size": 512,
         "num_layers": 2,
         "dropout": 0.3,
+        "tie_weights": True,
         "views": 4,
         "second_look": True,
         "optimizer": "adamw",
-        "lr": 5e-4,
+        "lr": 7e-4,
         "weight_decay": 0.05,
         "schedule": "onecycle",
         "label_smoothing": 0.1,
-        "average": 0.998,
-        "num_epochs": 8,
-        "self_critical_epochs": 10,
+        "average": 0.999,
+        "num_epochs": 12,
+        "self_critical_epochs": 4,
     }
 }
 

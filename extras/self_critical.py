@@ -69,19 +69,17 @@ def self_critical_loss(
     return -(advantage * logprobs * spoken).sum() / spoken.sum()
 
 
-def photo_batches(
-    source: CachedBatches, size: int, seed: int, looks: int = 1
-) -> list[tuple[Tensor, Tensor]]:
-    """rows (B,), views (B, looks) of each batch: every photo with captions once."""
+def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Tensor, Tensor]]:
+    """(rows, views) of each batch: every photo with captions once, each by one of its views."""
     chance = torch.Generator().manual_seed(seed)
     rows = source.packed.photo_of.unique()
     rows = rows[torch.randperm(len(rows), generator=chance)]
-    views = torch.randint(source.views, (len(rows), looks), generator=chance)
+    views = torch.randint(source.views, (len(rows),), generator=chance)
     return list(zip(rows.split(size), views.split(size), strict=True))
 
 
 def self_critical(
-    run: Path, num_epochs: int, lr: float = 7e-5, batch_size: int = 50, draws: int = 5
+    run: Path, num_epochs: int, lr: float = 1e-4, batch_size: int = 50, draws: int = 5
 ) -> list[dict]:
     """Goes on from run/best for `num_epochs`; returns the history with the new epochs."""
     checkpoint = load_checkpoint(run, {})
@@ -98,18 +96,15 @@ def self_critical(
     reward = Reward(train_set.captions.references(), vocab)
     learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
     optimizer = torch.optim.Adam(learning, lr)
-    steps = len(photo_batches(train_set, batch_size, seed=0)) * num_epochs
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     average = AverageOfWeights(learning, settings.average)
-    looks = 2 if settings.second_look else 1  # as many as in use
     log, first = Log(settings), history[-1]["epoch"] + 1
     torch.manual_seed(settings.seed + first)
     for epoch in range(first, first + num_epochs):
         began, total = time.monotonic(), 0.0
-        batches = photo_batches(train_set, batch_size, settings.seed + epoch, looks)
+        batches = photo_batches(train_set, batch_size, settings.seed + epoch)
         for step, (rows, views) in enumerate(batches, 1):
             ids = [train_set.captions.photos[row].id for row in rows.tolist()]
-            grid = torch.cat([train_set.grid(rows, view) for view in views.T], dim=1)
+            grid = train_set.grid(rows, views)
             with autocast(settings, device):
                 features = train_set.encode(grid)
                 decoder.eval()  # the captions that are judged are those it would really say
@@ -120,7 +115,6 @@ def self_critical(
             loss.backward()
             nn.utils.clip_grad_norm_(learning, CLIP)
             optimizer.step()
-            schedule.step()
             average.update()
             total += rewards.mean().item()
             if step % settings.print_every == 0:
@@ -143,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Self-critical fine-tuning on CIDEr.")
     parser.add_argument("--run", required=True, help="folder of a finished training run")
     parser.add_argument("--num-epochs", type=int, default=3)
-    parser.add_argument("--lr", type=float, default=7e-5, help="falls to 0 in half a cosine")
+    parser.add_argument("--lr", type=float, default=1e-4)
     parser.add_argument("--batch-size", type=int, default=50, help="photos a step")
     parser.add_argument("--draws", type=int, default=5, help="captions drawn for each photo")
     args = parser.parse_args()

@@ -88,9 +88,7 @@ def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
 
     settings = settings_of(tmp_path, views=3)
     sources, _ = prepare_data(settings, EncoderCNN(16, weights=settings.weights))
-    batches = photo_batches(sources["train"], size=5, seed=1, looks=2)
+    batches = photo_batches(sources["train"], size=5, seed=1)
     rows = torch.cat([rows for rows, _ in batches])
     assert sorted(rows.tolist()) == list(range(12))
-    views = torch.cat([views for _, views in batches])
-    assert views.shape == (12, 2)
-    assert set(views.unique().tolist()) == {0, 1, 2}
+    assert {view for _, views in batches for view in views.tolist()} <= {0, 1, 2}
