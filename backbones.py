@@ -180,7 +180,9 @@ class Backbone(nn.Module):
     @torch.no_grad()
     def map_size(self, side: int, second_look: bool) -> torch.Size:
         """(1, D, h, w) for images of side x side pixels."""
-        return maps_of(self.network, torch.zeros(1, 3, side, side), second_look).shape
+        device = next(self.network.parameters()).device
+        image = torch.zeros(1, 3, side, side, device=device)
+        return maps_of(self.network, image, second_look).shape
 
     def fingerprint(self, with_pca: bool = False) -> str:
         """16 hex digits that change when any number in the network does."""

@@ -291,9 +291,7 @@ def try_one(course: Course, number: int, seed: int) -> tuple[str, str]:
 
 def try_many(course: Course, numbers: list[int], seed: int, pipe) -> None:
     """In a process of its own: what is wrong ends it, with a traceback on standard error."""
-    torch.set_num_threads(
-        1
-    )  # makes the pool that a fork breaks anew, before two threads ask for it
+    torch.set_num_threads(1)  # a fork breaks the pool: make it anew before two threads ask for it
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
     for path, content in course.unharmed.items():  # the process before may have been ended

@@ -387,6 +387,7 @@ def test_a_second_look_is_at_the_mirrored_photo(encoder, weights):
     same(twice.backbone(images.flip(-1)), torch.cat([mirrored, once], dim=1))
     assert (twice.backbone.transform["crop"], twice.backbone.train_transform["crop"]) == (56, 48)
     assert twice.backbone.places == 2 * 16  # 56 pixels give 4 x 4 places
+    assert twice.backbone.to("meta").map_size(48, True)[2:] == (6, 3)  # wherever the network is
 
 
 def test_train_never_reaches_the_frozen_network(encoder):
