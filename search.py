@@ -198,25 +198,31 @@ def sample(
         raise ValueError("temperature must be above 0, top_p in (0, 1], top_k 0 or more.")
     state = decoder.start(features)
     state = repeated(state, draws * len(state[0]))
-    images, device = len(state[0]), state[0].device
+    captions, device = len(state[0]), state[0].device
     if seed is None:
-        noise = torch.rand(images, max_words, device=device)
+        noise = torch.rand(captions, max_words, device=device)
     else:
         noise = torch.rand(1, max_words, generator=torch.Generator().manual_seed(seed)).to(device)
-    words = torch.full((images, 1), START, device=device)
-    ended = torch.zeros(images, dtype=torch.bool, device=device)
+        noise = noise.expand(captions, -1)
+    words = torch.full((captions, max_words + 1), PAD, device=device)
+    words[:, 0] = START
+    ended = torch.zeros(captions, dtype=torch.bool, device=device)
+    rows = torch.arange(captions, device=device)  # those that `state` speaks of
     for t in range(max_words):
-        logits, state, _ = decoder.step(words[:, -1], state)
-        logprobs = word_logprobs(logits, words[:, 1:], block_unk, block_repeats)
+        logits, state, _ = decoder.step(words[rows, t], state)
+        logprobs = word_logprobs(logits, words[rows, 1 : t + 1], block_unk, block_repeats)
         share = keep_likely((logprobs / temperature).softmax(dim=-1), top_k, top_p)
         below = share.cumsum(dim=-1)
-        word = (below <= noise[:, t, None] * below[:, -1:]).sum(dim=-1)
-        word = word.clamp(max=share.shape[1] - 1).masked_fill(ended, PAD)
-        words = torch.cat([words, word[:, None]], dim=1)
-        ended |= word == END
+        word = (below <= noise[rows, t, None] * below[:, -1:]).sum(dim=-1)
+        word = word.clamp(max=share.shape[1] - 1).masked_fill(ended[rows], PAD)
+        words[rows, t + 1] = word
+        ended |= words[:, t + 1] == END
         if ended.all():
             break
-    return words[:, 1:]
+        going = ~ended[rows]
+        if 2 * going.sum() < len(rows):  # most have ended: half the work from here on
+            rows, state = rows[going], tuple(part[going] for part in state)
+    return words[:, 1 : t + 2]
 
 
 def keep_likely(share: Tensor, top_k: int, top_p: float) -> Tensor:

@@ -171,7 +171,7 @@ RECIPES = {
         "num_layers": 2,
         "dropout": 0.3,
         "tie_weights": True,
-        "views": 4,
+        "views": 6,
         "second_look": True,
         "optimizer": "adamw",
         "lr": 7e-4,

@@ -19,6 +19,7 @@ import time
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from batches import CachedBatches, prepare_data
@@ -63,10 +64,11 @@ def self_critical_loss(
     advantage = (rewards - others).view(-1, 1).to(features.device)  # (B * draws, 1)
     start = torch.full_like(words[:, :1], Vocabulary.start)
     captions = torch.cat([start, words], dim=1)
-    logits = decoder(features, captions[:, :-1]).float()  # (B * draws, T, V)
-    logprobs = logits.log_softmax(dim=-1).gather(-1, words[..., None])[..., 0]  # (B * draws, T)
+    hidden, _ = decoder.hidden_states(features, captions[:, :-1])  # (B * draws, T, H)
     spoken = words != Vocabulary.pad
-    return -(advantage * logprobs * spoken).sum() / spoken.sum()
+    logits = decoder.output(hidden[spoken]).float()  # (words spoken, V)
+    losses = F.cross_entropy(logits, words[spoken], reduction="none")  # -log p of each
+    return (advantage.expand_as(words)[spoken] * losses).mean()
 
 
 def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Tensor, Tensor]]:

@@ -21,6 +21,7 @@ from torchvision import models
 from backbones import Backbone, narrow_resnet50
 from contract import initialise
 from model import DECODERS, NEEDS_GRID, EncoderCNN, make_decoder
+from transformer import Dropout
 
 every_decoder = pytest.mark.parametrize("name", KINDS)
 with_attention = pytest.mark.parametrize(
@@ -330,6 +331,21 @@ def test_dropout_works_in_training_only():
 
 
 SIZES = {"embed_size": 12, "hidden_size": 20, "vocab_size": 9}
+
+
+def test_eight_bytes_of_a_draw_are_eight_chances():
+    torch.manual_seed(0)
+    x, dropout = torch.ones(999, 1001, requires_grad=True), Dropout(0.3)
+    y = dropout(x)
+    kept = y != 0
+    assert kept.float().mean().item() == pytest.approx(1 - 77 / 256, abs=0.002)
+    assert y.mean().item() == pytest.approx(1, abs=0.003)  # what is left speaks louder
+    each = kept.flatten()[: 999 * 1000].view(-1, 8).float()  # the top bit of a draw is as free as the others
+    assert each.mean(dim=0).min() > 0.69
+    assert each.T.corrcoef().triu(1).abs().max() < 0.02  # and none follows another
+    y.sum().backward()
+    assert torch.equal(x.grad != 0, kept)
+    assert torch.equal(dropout.eval()(x), x)
 
 
 @pytest.mark.parametrize(
