@@ -34,6 +34,7 @@ from train import Log, best_epoch, read_history, validate, write_history
 from vocabulary import Vocabulary, cli_errors
 
 CLIP = 0.5  # largest norm of the gradient, which is mostly half as large; at 5 a run was lost
+WARM_UP = 50  # steps until the learning rate is reached
 ENDED = " endofcaption"  # a word that ends every finished caption: stopping well is scored as well
 
 
@@ -80,6 +81,15 @@ def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Ten
     return list(zip(rows.split(size), views.split(size), strict=True))
 
 
+def rate(step: int, steps: int) -> float:
+    """The share of the learning rate at `step`: rises, stays, and falls in the second half.
+
+    At full rate from the first step on a run loses what cross-entropy taught it, and may never
+    find back; at full rate to the end it falls apart sooner or later.
+    """
+    return min((step + 1) / WARM_UP, 1.0, 2 * (1 - step / steps))
+
+
 def self_critical(
     run: Path, num_epochs: int, lr: float = 1e-4, batch_size: int = 50, draws: int = 5
 ) -> list[dict]:
@@ -98,6 +108,8 @@ def self_critical(
     reward = Reward(train_set.captions.references(), vocab)
     learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
     optimizer = torch.optim.Adam(learning, lr)
+    total_steps = num_epochs * len(photo_batches(train_set, batch_size, seed=0))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate(s, total_steps))
     average = AverageOfWeights(learning, settings.average)
     log, first = Log(settings), history[-1]["epoch"] + 1
     torch.manual_seed(settings.seed + first)
@@ -117,6 +129,7 @@ def self_critical(
             loss.backward()
             nn.utils.clip_grad_norm_(learning, CLIP)
             optimizer.step()
+            schedule.step()
             average.update()
             total += rewards.mean().item()
             if step % settings.print_every == 0:

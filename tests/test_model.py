@@ -340,7 +340,9 @@ def test_eight_bytes_of_a_draw_are_eight_chances():
     kept = y != 0
     assert kept.float().mean().item() == pytest.approx(1 - 77 / 256, abs=0.002)
     assert y.mean().item() == pytest.approx(1, abs=0.003)  # what is left speaks louder
-    each = kept.flatten()[: 999 * 1000].view(-1, 8).float()  # the top bit of a draw is as free as the others
+    each = (
+        kept.flatten()[: 999 * 1000].view(-1, 8).float()
+    )  # the top bit of a draw is as free as the others
     assert each.mean(dim=0).min() > 0.69
     assert each.T.corrcoef().triu(1).abs().max() < 0.02  # and none follows another
     y.sum().backward()

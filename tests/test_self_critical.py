@@ -1,10 +1,12 @@
 """Self-critical fine-tuning: what the reward pays for, what the loss pulls, what a run leaves."""
 
+import itertools
+
 import pytest
 import torch
 from conftest import EMBED, make
 
-from extras.self_critical import Reward, photo_batches, self_critical, self_critical_loss
+from extras.self_critical import Reward, photo_batches, rate, self_critical, self_critical_loss
 from model import NEEDS_GRID
 from saving import load_pair
 from search import sample
@@ -80,6 +82,14 @@ def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind, second_lo
     )
     features = torch.randn(2, 9 if kind in NEEDS_GRID else 1, encoder.embed.out_features)
     assert sample(decoder, features, seed=0).max() < len(vocab)
+
+
+def test_the_rate_rises_stays_and_falls():
+    rates = [rate(step, 400) for step in range(400)]
+    assert rates[0] == pytest.approx(1 / 50)
+    assert rates[49:201] == [1.0] * 152
+    assert all(a > b > 0 for a, b in itertools.pairwise(rates[200:]))
+    assert rates[-1] < 0.01
 
 
 def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
