@@ -180,7 +180,7 @@ RECIPES = {
         "label_smoothing": 0.1,
         "average": 0.999,
         "num_epochs": 12,
-        "self_critical_epochs": 4,
+        "self_critical_epochs": 6,
     }
 }
 

@@ -290,10 +290,10 @@ def main() -> None:
                 train(one)
             first = distributed.rank() == 0
         if first and settings.self_critical_epochs:
-            from extras.self_critical import self_critical  # it starts from this module
+            from extras.self_critical import complete  # it starts from this module
 
             for one in settings.members():
-                self_critical(Path(one.out), settings.self_critical_epochs)
+                complete(Path(one.out), settings.self_critical_epochs)
 
 
 if __name__ == "__main__":

@@ -148,6 +148,14 @@ def self_critical(
     return history
 
 
+def complete(run: Path, num_epochs: int) -> None:
+    """As many epochs as the finished run in that folder lacks of `num_epochs` of this stage."""
+    before = load_checkpoint(run, {})["run"]["history"]
+    left = num_epochs - (read_history(run / "history.csv")[-1]["epoch"] - before[-1]["epoch"])
+    if left > 0:  # none where a finished run is resumed
+        self_critical(run, left)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Self-critical fine-tuning on CIDEr.")
     parser.add_argument("--run", required=True, help="folder of a finished training run")

@@ -6,6 +6,7 @@ import pytest
 import torch
 from conftest import EMBED, make
 
+import train as train_module
 from extras.self_critical import Reward, photo_batches, rate, self_critical, self_critical_loss
 from model import NEEDS_GRID
 from saving import load_pair
@@ -82,6 +83,25 @@ def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind, second_lo
     )
     features = torch.randn(2, 9 if kind in NEEDS_GRID else 1, encoder.embed.out_features)
     assert sample(decoder, features, seed=0).max() < len(vocab)
+
+
+def test_one_command_runs_both_stages_and_resume_adds_what_is_missing(
+    data, weights, tmp_path, monkeypatch
+):
+    options = "--embed-size 16 --hidden-size 24 --batch-size 8 --vocab-threshold 1 --lr 0.01"
+    options += " --num-epochs 2 --device cpu --precision float32 --self-critical-epochs"
+    paths = ["--data", str(data), "--weights", str(weights), "--out", str(tmp_path)]
+
+    def epochs(wanted: int, *more: str) -> list[int]:
+        monkeypatch.setattr("sys.argv", ["train.py", *options.split(), f"{wanted}", *paths, *more])
+        train_module.main()
+        return [row["epoch"] for row in train_module.read_history(tmp_path / "history.csv")]
+
+    assert epochs(1) == [1, 2, 3]
+    written = (tmp_path / "decoder-3.pkl").stat().st_mtime_ns
+    assert epochs(1, "--resume") == [1, 2, 3]
+    assert (tmp_path / "decoder-3.pkl").stat().st_mtime_ns == written
+    assert epochs(0) == [1, 2]  # begun anew
 
 
 def test_the_rate_rises_stays_and_falls():
