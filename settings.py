@@ -132,7 +132,10 @@ class Settings:
         return [self.data] if isinstance(self.data, str) else list(dict.fromkeys(self.data))
 
     def members(self) -> list["Settings"]:
-        """One for each captioner of the run: a kind, a seed and a folder of its own."""
+        """One for each captioner of the run: a kind, a seed and a folder of its own.
+
+        Where the run goes on (`resume`), those that had not begun begin.
+        """
         if isinstance(self.decoder, str):
             return [self]
         if not 2 <= len(self.decoder) <= 5:
@@ -141,8 +144,9 @@ class Settings:
         for i, kind in enumerate(self.decoder):
             again = self.decoder[:i].count(kind)  # the same kind again has another seed
             out = os.path.join(self.out, f"{kind}-{again + 1}" if again else kind)
-            one = dataclasses.replace(self, decoder=kind, seed=self.seed + i, out=out)
-            found.append(one)
+            begun = not i or os.path.isfile(os.path.join(out, self.log_file))
+            own = {"decoder": kind, "seed": self.seed + i, "out": out}
+            found.append(dataclasses.replace(self, **own, resume=self.resume and begun))
         return found
 
     @property

@@ -137,6 +137,16 @@ def test_a_run_has_at_most_five(tmp_path):
     assert settings.members() == [settings]
 
 
+def test_a_run_of_several_goes_on_with_those_that_had_begun(tmp_path):
+    settings = Settings(decoder=("lstm", "gru", "rnn"), out=str(tmp_path), resume=True)
+    assert [one.resume for one in settings.members()] == [True, False, False]
+    (tmp_path / "gru").mkdir()
+    (tmp_path / "gru" / settings.log_file).touch()
+    assert [one.resume for one in settings.members()] == [True, True, False]
+    settings = Settings(decoder=("lstm", "gru"), out=str(tmp_path))
+    assert [one.resume for one in settings.members()] == [False, False]
+
+
 def test_attention_of_several_is_refused_before_anything_is_captioned(three, data, cli):
     photo = next((data / "images" / "val2014").iterdir())
     flags = ["--encoder-file", three / "lstm", "--decoder-file", three / "lstm"] * 2
