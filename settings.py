@@ -184,7 +184,7 @@ RECIPES = {
         "label_smoothing": 0.1,
         "average": 0.999,
         "num_epochs": 12,
-        "self_critical_epochs": 6,
+        "self_critical_epochs": 10,
     }
 }
 

@@ -103,7 +103,7 @@ def without_dropout(decoder: Decoder) -> Decoder:
 
 
 def self_critical(
-    run: Path, num_epochs: int, lr: float = 1e-4, batch_size: int = 50, draws: int = 5
+    run: Path, num_epochs: int, lr: float = 6e-5, batch_size: int = 50, draws: int = 5
 ) -> list[dict]:
     """Goes on from run/best for `num_epochs`; returns the history with the new epochs."""
     checkpoint = load_checkpoint(run, {})
@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Self-critical fine-tuning on CIDEr.")
     parser.add_argument("--run", required=True, help="folder of a finished training run")
     parser.add_argument("--num-epochs", type=int, default=3)
-    parser.add_argument("--lr", type=float, default=1e-4)
+    parser.add_argument("--lr", type=float, default=6e-5)
     parser.add_argument("--batch-size", type=int, default=50, help="photos a step")
     parser.add_argument("--draws", type=int, default=5, help="captions drawn for each photo")
     args = parser.parse_args()

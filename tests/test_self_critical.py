@@ -4,10 +4,17 @@ import itertools
 
 import pytest
 import torch
-from conftest import EMBED, make
+from conftest import EMBED, make, random_captions, random_features
 
 import train as train_module
-from extras.self_critical import Reward, photo_batches, rate, self_critical, self_critical_loss
+from extras.self_critical import (
+    Reward,
+    photo_batches,
+    rate,
+    self_critical,
+    self_critical_loss,
+    without_dropout,
+)
 from model import NEEDS_GRID
 from saving import load_pair
 from search import sample
@@ -102,6 +109,16 @@ def test_one_command_runs_both_stages_and_resume_adds_what_is_missing(
     assert epochs(1, "--resume") == [1, 2, 3]
     assert (tmp_path / "decoder-3.pkl").stat().st_mtime_ns == written
     assert epochs(0) == [1, 2]  # begun anew
+
+
+@pytest.mark.parametrize("kind", ["lstm, 2 layers", "attention", "transformer, 2 layers"])
+def test_the_network_that_draws_is_the_one_that_changes(kind):
+    decoder, features = make(kind, dropout=0.5), random_features(3)
+    captions = random_captions(3, 5)
+    expected = decoder(features, captions)
+    assert not torch.allclose(decoder.train()(features, captions), expected)
+    same = without_dropout(decoder).train()
+    torch.testing.assert_close(same(features, captions), expected)
 
 
 def test_the_rate_rises_stays_and_falls():
