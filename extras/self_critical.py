@@ -60,7 +60,12 @@ class Reward:
 def self_critical_loss(
     decoder: Decoder, features: Tensor, words: Tensor, rewards: Tensor
 ) -> Tensor:
-    """The loss above, a mean over words: features (B, P, E), words (B * draws, T)."""
+    """The loss above, a mean over words: features (B, P, E), words (B * draws, T).
+
+    `<start>` and `<pad>` are never drawn, so they must have no probability here either. Where all
+    draws do badly, all that was drawn becomes rarer, and what is never drawn would take its place
+    unpunished: after some 400 steps `<pad>` had most of it, and the captions fell apart.
+    """
     draws = rewards.shape[1]
     others = (rewards.sum(dim=1, keepdim=True) - rewards) / (draws - 1)
     advantage = (rewards - others).view(-1, 1).to(features.device)  # (B * draws, 1)
@@ -69,6 +74,7 @@ def self_critical_loss(
     hidden, _ = decoder.hidden_states(features, captions[:, :-1])  # (B * draws, T, H)
     spoken = words != Vocabulary.pad
     logits = decoder.output(hidden[spoken]).float()  # (words spoken, V)
+    logits[:, [Vocabulary.start, Vocabulary.pad]] = -torch.inf  # as in the draw, see above
     losses = F.cross_entropy(logits, words[spoken], reduction="none")  # -log p of each
     return (advantage.expand_as(words)[spoken] * losses).mean()
 
@@ -94,8 +100,7 @@ def rate(step: int, steps: int) -> float:
 def without_dropout(decoder: Decoder) -> Decoder:
     """The same decoder, for which training draws by the very probabilities that it changes.
 
-    With dropout these are two networks. A word that one draws often and the other hardly knows is
-    pushed down without end: after some 400 steps Flickr8k's captioner fell apart, twice.
+    With dropout the network that draws and the one that learns would be two.
     """
     same = make_decoder(**decoder.config | {"dropout": 0.0})
     same.load_state_dict(decoder.state_dict())

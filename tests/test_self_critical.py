@@ -111,6 +111,16 @@ def test_one_command_runs_both_stages_and_resume_adds_what_is_missing(
     assert epochs(0) == [1, 2]  # begun anew
 
 
+def test_what_is_never_drawn_gains_nothing():
+    decoder, features = make("lstm"), random_features(2)
+    words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]] * 2)
+    rewards = torch.tensor([[0.0, 1.0], [0.5, 0.2]])
+    self_critical_loss(decoder, features, words, rewards).backward()
+    gradient = decoder.output.bias.grad
+    assert (gradient[[Vocabulary.start, Vocabulary.pad]] == 0).all()
+    assert gradient[5].abs() > 0
+
+
 @pytest.mark.parametrize("kind", ["lstm, 2 layers", "attention", "transformer, 2 layers"])
 def test_the_network_that_draws_is_the_one_that_changes(kind):
     decoder, features = make(kind, dropout=0.5), random_features(3)
