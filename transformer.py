@@ -71,7 +71,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        dropped = round(256 * self.p)
+        dropped = min(round(256 * self.p), 255)
         if not self.training or not dropped or x.device.type != "cpu":
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64).random_(-(2**63), None)

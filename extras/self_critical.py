@@ -34,7 +34,7 @@ from speed import pick_device
 from train import Log, best_epoch, read_history, validate, write_history
 from vocabulary import Vocabulary, cli_errors
 
-CLIP = 0.5  # largest norm of the gradient, which is mostly half as large; at 5 a run was lost
+CLIP = 0.5  # largest norm of the gradient, which is mostly half as large
 WARM_UP = 50  # steps until the learning rate is reached
 ENDED = " endofcaption"  # a word that ends every finished caption: stopping well is scored as well
 
@@ -91,8 +91,7 @@ def photo_batches(source: CachedBatches, size: int, seed: int) -> list[tuple[Ten
 def rate(step: int, steps: int) -> float:
     """The share of the learning rate at `step`: rises, stays, and falls in the second half.
 
-    At full rate from the first step on a run loses what cross-entropy taught it, and may never
-    find back; at full rate to the end it falls apart sooner or later.
+    Adam's first steps are as long as the rate allows, whatever the gradient: begin with short ones.
     """
     return min((step + 1) / WARM_UP, 1.0, 2 * (1 - step / steps))
 
