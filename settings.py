@@ -92,6 +92,9 @@ class Settings:
         None, "a set of good values: best, as found on Flickr8k (RECIPES in settings.py)", ("best",)
     )
     self_critical_epochs: int = setting(0, "epochs of extras.self_critical after the others")
+    self_critical_rounds: int = setting(
+        1, "times that these are trained, each from the same weights; the best is often their mean"
+    )
 
     def __post_init__(self) -> None:
         for name in ("data", "weights", "out"):  # a checkpoint holds text, no Path
@@ -117,6 +120,7 @@ class Settings:
             "batch_size",
             "save_every",
             "print_every",
+            "self_critical_rounds",
         ):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, not {getattr(self, name)}.")
@@ -185,6 +189,7 @@ RECIPES = {
         "average": 0.999,
         "num_epochs": 12,
         "self_critical_epochs": 10,
+        "self_critical_rounds": 2,
     }
 }
 

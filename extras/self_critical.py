@@ -11,7 +11,8 @@ above the average of its siblings becomes more probable:
 Rennie et al. 2017, "Self-critical Sequence Training", arXiv:1612.00563, who compare with the
 greedy caption; the mean of the other draws is a steadier baseline (Luo 2020, arXiv:2003.09971).
 Document frequencies are those of the training captions, fixed, so a reward means the same always.
-Starts from `best/` of a finished run and adds epochs to it.
+Starts from `best/` of a finished run and adds epochs to it. `train.py --self-critical-rounds 2`
+does so twice from the same weights, and adds the mean of both: see `soup`.
 """
 
 import argparse
@@ -22,11 +23,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from batches import CachedBatches, prepare_data
+from batches import CachedBatches, prepare_data, prepare_split
 from contract import Decoder
 from learning import AverageOfWeights, autocast
 from metrics import CiderD
-from model import make_decoder
+from model import EncoderCNN, make_decoder
 from saving import keep_best, load_checkpoint, load_pair, load_part, save_pair
 from search import sample
 from settings import Settings
@@ -106,29 +107,83 @@ def without_dropout(decoder: Decoder) -> Decoder:
     return same
 
 
+class FinishedRun:
+    """A run of train.py, or of this stage, to which epochs are added."""
+
+    def __init__(self, folder: Path):
+        checkpoint = load_checkpoint(folder, {})
+        self.settings = Settings(**checkpoint["settings"] | {"out": str(folder), "resume": True})
+        self.folder, self.device = folder, pick_device(self.settings.device)
+        self.cross_entropy = checkpoint["run"]["history"]  # the rows before this stage
+        self.history = read_history(folder / "history.csv")  # with the epochs of earlier calls
+        self.about = load_part(folder / "best" / "encoder.pkl", "encoder")
+        self.log = Log(self.settings)
+
+    @property
+    def last(self) -> int:
+        return self.history[-1]["epoch"]
+
+    def pair(self, epoch: int | None) -> tuple[EncoderCNN, Decoder, Vocabulary]:
+        """The captioner of that epoch, of None the one in best/; without dropout."""
+        name = "best/{}.pkl" if epoch is None else f"{{}}-{epoch}.pkl"
+        files = [self.folder / name.format(part) for part in ("encoder", "decoder")]
+        encoder, decoder, vocab = load_pair(*files, self.settings.weights, self.device)
+        return encoder, without_dropout(decoder).to(self.device), vocab
+
+    def add(
+        self,
+        row: dict,
+        val: CachedBatches,
+        encoder: EncoderCNN,
+        decoder: Decoder,
+        vocab: Vocabulary,
+    ) -> None:
+        """One more epoch: its scores, its pair on disk, and in best/ if it is the best."""
+        with autocast(self.settings, self.device):
+            scores, _ = validate(val, decoder, vocab)
+        epoch, about = self.last + 1, self.about
+        self.history.append({"epoch": epoch} | row | scores)
+        names = (about["run_id"], about["fingerprint"])
+        save_pair(self.folder, epoch, encoder, decoder, vocab, *names)
+        if best_epoch(self.history, "CIDEr") == epoch:
+            keep_best(self.folder, epoch)
+        write_history(self.folder / "history.csv", self.history)
+        self.log.epoch(self.history[-1], examples={})
+
+
+def learning(encoder: EncoderCNN, decoder: Decoder) -> list[nn.Parameter]:
+    return [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
+
+
 def self_critical(
-    run: Path, num_epochs: int, lr: float = 6e-5, batch_size: int = 50, draws: int = 5
+    folder: Path,
+    num_epochs: int,
+    lr: float = 6e-5,
+    batch_size: int = 50,
+    draws: int = 5,
+    start: int | None = None,
 ) -> list[dict]:
-    """Goes on from run/best for `num_epochs`; returns the history with the new epochs."""
-    checkpoint = load_checkpoint(run, {})
-    settings = Settings(**checkpoint["settings"] | {"out": str(run), "resume": True})
-    best = run / "best"
-    history = read_history(run / "history.csv")  # with the epochs of earlier calls
-    about = load_part(best / "encoder.pkl", "encoder")
-    device = pick_device(settings.device)
-    encoder, decoder, vocab = load_pair(
-        best / "encoder.pkl", best / "decoder.pkl", settings.weights, device
-    )
-    decoder = without_dropout(decoder).to(device)
+    """Adds `num_epochs` to the run in `folder`; returns its history with them.
+
+    start  the epoch whose pair is fine-tuned; None: the best one
+    """
+    run = FinishedRun(folder)
+    settings, device = run.settings, run.device
+    encoder, decoder, vocab = run.pair(start)
     sources, _ = prepare_data(settings, encoder)
+    if "val" not in sources:
+        raise ValueError(
+            "Fine-tuning on CIDEr chooses its epoch by the photos of a split val: train with one, "
+            "and with --validate-every 1."
+        )
     train_set = sources["train"]
     reward = Reward(train_set.captions.references(), vocab)
-    learning = [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
-    optimizer = torch.optim.Adam(learning, lr)
+    parameters = learning(encoder, decoder)
+    optimizer = torch.optim.Adam(parameters, lr)
     total_steps = num_epochs * len(photo_batches(train_set, batch_size, seed=0))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda s: rate(s, total_steps))
-    average = AverageOfWeights(learning, settings.average)
-    log, first = Log(settings), history[-1]["epoch"] + 1
+    average = AverageOfWeights(parameters, settings.average)
+    first = run.last + 1
     torch.manual_seed(settings.seed + first)
     for epoch in range(first, first + num_epochs):
         began, total = time.monotonic(), 0.0
@@ -144,33 +199,55 @@ def self_critical(
                 loss = self_critical_loss(decoder, features, words, rewards)
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(learning, CLIP)
+            nn.utils.clip_grad_norm_(parameters, CLIP)
             optimizer.step()
             schedule.step()
             average.update()
             total += rewards.mean().item()
             if step % settings.print_every == 0:
                 mean = 100 * total / step
-                log(f"epoch {epoch} step {step}/{len(batches)}  CIDEr of draws {mean:.1f}")
-        row = {"epoch": epoch, "loss": -total / len(batches), "seconds": time.monotonic() - began}
+                run.log(f"epoch {epoch} step {step}/{len(batches)}  CIDEr of draws {mean:.1f}")
+        row = {"loss": -total / len(batches), "seconds": time.monotonic() - began}
         with average.in_place():
-            with autocast(settings, device):
-                scores, _ = validate(sources["val"], decoder, vocab)
-            history.append(row | scores)
-            save_pair(run, epoch, encoder, decoder, vocab, about["run_id"], about["fingerprint"])
-            if best_epoch(history, "CIDEr") == epoch:
-                keep_best(run, epoch)
-        write_history(run / "history.csv", history)
-        log.epoch(history[-1], examples={})
-    return history
+            run.add(row, sources["val"], encoder, decoder, vocab)
+    return run.history
 
 
-def complete(run: Path, num_epochs: int) -> None:
-    """As many epochs as the finished run in that folder lacks of `num_epochs` of this stage."""
-    before = load_checkpoint(run, {})["run"]["history"]
-    left = num_epochs - (read_history(run / "history.csv")[-1]["epoch"] - before[-1]["epoch"])
-    if left > 0:  # none where a finished run is resumed
-        self_critical(run, left)
+def soup(folder: Path, epochs: list[int]) -> list[dict]:
+    """Adds the mean of the weights of these epochs as one more; returns the history.
+
+    Fine-tuned from the same weights on other draws, they are wrong in different ways but close
+    enough together that their mean is as good a network: Wortsman et al. 2022, "Model soups",
+    arXiv:2203.05482. An ensemble would run them all, this is one.
+    """
+    run = FinishedRun(folder)
+    pairs = [run.pair(epoch) for epoch in epochs]
+    with torch.no_grad():
+        for weights in zip(*(learning(*pair[:2]) for pair in pairs), strict=True):
+            weights[0].copy_(torch.stack(weights).mean(dim=0))
+    encoder, decoder, vocab = pairs[0]
+    val, _ = prepare_split(run.settings, encoder, "val", vocab)
+    run.log(f"epoch {run.last + 1} is the mean of the weights of epochs {epochs}")
+    run.add({}, val, encoder, decoder, vocab)
+    return run.history
+
+
+def complete(folder: Path, num_epochs: int, rounds: int = 1) -> None:
+    """What the finished run in `folder` lacks of this stage: `rounds` of `num_epochs`, their soup.
+
+    Every round begins with the best pair of cross-entropy and draws anew.
+    """
+    run = FinishedRun(folder)
+    first, history, best = run.cross_entropy[-1]["epoch"] + 1, run.history, []
+    for begin in range(first, first + rounds * num_epochs, num_epochs):
+        of_round = [row for row in history if begin <= row["epoch"] < begin + num_epochs]
+        if left := num_epochs - len(of_round):
+            start = best_epoch(of_round or run.cross_entropy, "CIDEr")
+            history = self_critical(folder, left, start=start)
+        of_round = [row for row in history if begin <= row["epoch"] < begin + num_epochs]
+        best.append(best_epoch(of_round, "CIDEr"))
+    if rounds > 1 and history[-1]["epoch"] < first + rounds * num_epochs:
+        soup(folder, best)
 
 
 def main() -> None:

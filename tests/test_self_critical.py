@@ -9,16 +9,18 @@ from conftest import EMBED, make, random_captions, random_features
 import train as train_module
 from extras.self_critical import (
     Reward,
+    complete,
     photo_batches,
     rate,
     self_critical,
     self_critical_loss,
+    soup,
     without_dropout,
 )
 from model import NEEDS_GRID
-from saving import load_pair
+from saving import load_pair, load_part
 from search import sample
-from train import train
+from train import best_epoch, read_history, train
 from vocabulary import Vocabulary
 
 
@@ -149,3 +151,58 @@ def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
     rows = torch.cat([rows for rows, _ in batches])
     assert sorted(rows.tolist()) == list(range(12))
     assert {view for _, views in batches for view in views.tolist()} <= {0, 1, 2}
+
+
+def test_a_soup_is_the_mean_of_the_weights_and_one_more_epoch(settings_of, tmp_path):
+    train(settings_of(tmp_path, num_epochs=2, tie_weights=False))
+    history = soup(tmp_path, [1, 2])
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    assert history == read_history(tmp_path / "history.csv")
+    for part in ("encoder", "decoder"):
+        first, second, mean = (
+            load_part(tmp_path / f"{part}-{epoch}.pkl", part)["state_dict"] for epoch in (1, 2, 3)
+        )
+        assert mean.keys() == first.keys()
+        assert any(not torch.equal(first[name], second[name]) for name in mean)
+        for name, weights in mean.items():
+            torch.testing.assert_close(weights, (first[name] + second[name]) / 2)
+
+
+@pytest.fixture
+def stages(monkeypatch) -> list[tuple[int, int]]:
+    """(epochs, start) of every call of `self_critical` by `complete`, which then runs quickly."""
+    called = []
+
+    def quick(folder, num_epochs, start):
+        called.append((num_epochs, start))
+        return self_critical(folder, num_epochs, batch_size=6, draws=2, start=start)
+
+    monkeypatch.setattr("extras.self_critical.self_critical", quick)
+    return called
+
+
+def test_rounds_begin_alike_and_end_in_their_soup(settings_of, tmp_path, stages):
+    train(settings_of(tmp_path, num_epochs=2))
+    best = best_epoch(read_history(tmp_path / "history.csv"), "CIDEr")
+    complete(tmp_path, num_epochs=1, rounds=2)
+    assert stages == [(1, best), (1, best)]
+    rows = read_history(tmp_path / "history.csv")
+    assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
+    assert ["seconds" in row for row in rows] == [True] * 4 + [False]  # the soup was not trained
+    complete(tmp_path, num_epochs=1, rounds=2)  # nothing is missing
+    assert len(stages) == 2
+    assert read_history(tmp_path / "history.csv") == rows
+
+
+def test_a_round_that_broke_off_goes_on_from_its_own_best(settings_of, tmp_path, stages):
+    train(settings_of(tmp_path, num_epochs=2))
+    self_critical(tmp_path, 1, batch_size=6, draws=2)
+    complete(tmp_path, num_epochs=2)
+    assert stages == [(1, 3)]
+    assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1, 2, 3, 4]
+
+
+def test_without_photos_to_validate_on_it_says_so(settings_of, tmp_path):
+    train(settings_of(tmp_path, num_epochs=1, validate_every=0))
+    with pytest.raises(ValueError, match="photos of a split val"):
+        self_critical(tmp_path, 1)
