@@ -93,7 +93,7 @@ class Settings:
     )
     self_critical_epochs: int = setting(0, "epochs of extras.self_critical after the others")
     self_critical_rounds: int = setting(
-        1, "times that these are trained, each from the same weights; the best is often their mean"
+        1, "times that these are done, each from the same weights; the mean of all is one more"
     )
 
     def __post_init__(self) -> None:

@@ -235,19 +235,19 @@ def soup(folder: Path, epochs: list[int]) -> list[dict]:
 def complete(folder: Path, num_epochs: int, rounds: int = 1) -> None:
     """What the finished run in `folder` lacks of this stage: `rounds` of `num_epochs`, their soup.
 
-    Every round begins with the best pair of cross-entropy and draws anew.
+    Every round begins with the best pair of cross-entropy and draws anew. The soup is made of their
+    last epochs: these are the furthest from each other.
     """
     run = FinishedRun(folder)
-    first, history, best = run.cross_entropy[-1]["epoch"] + 1, run.history, []
-    for begin in range(first, first + rounds * num_epochs, num_epochs):
-        of_round = [row for row in history if begin <= row["epoch"] < begin + num_epochs]
+    history, before = run.history, run.cross_entropy[-1]["epoch"]
+    lasts = [before + number * num_epochs for number in range(1, rounds + 1)]
+    for last in lasts:
+        of_round = [row for row in history if last - num_epochs < row["epoch"] <= last]
         if left := num_epochs - len(of_round):
             start = best_epoch(of_round or run.cross_entropy, "CIDEr")
             history = self_critical(folder, left, start=start)
-        of_round = [row for row in history if begin <= row["epoch"] < begin + num_epochs]
-        best.append(best_epoch(of_round, "CIDEr"))
-    if rounds > 1 and history[-1]["epoch"] < first + rounds * num_epochs:
-        soup(folder, best)
+    if rounds > 1 and history[-1]["epoch"] == lasts[-1]:
+        soup(folder, lasts)
 
 
 def main() -> None:
