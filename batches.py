@@ -261,6 +261,11 @@ def prepare_data(
 ) -> tuple[dict[str, CachedBatches | PhotoBatches], Vocabulary]:
     """Sources of batches for "train", and for "val" where the data has it, and the vocabulary."""
     has_val = any(has_split(folder, "val") for folder in settings.folders)
+    if settings.self_critical_epochs and not (has_val and settings.validate_every):
+        raise ValueError(
+            "Fine-tuning on CIDEr chooses its epoch by the photos of a split val: use data that "
+            "has one and --validate-every 1, or say --self-critical-epochs 0."
+        )
     if has_val and len(settings.folders) > 1:
         refuse_leaks(*(read_split(settings, split) for split in ("train", "val")))
     if settings.pca:

@@ -127,6 +127,10 @@ class Settings:
         for name in ("dropout", "label_smoothing", "scheduled_sampling", "average"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"{name} must be in [0, 1), not {getattr(self, name)}.")
+        if self.self_critical_epochs < 0:
+            raise ValueError(
+                f"self_critical_epochs must be 0 or more, not {self.self_critical_epochs}."
+            )
         if self.lr <= 0:
             raise ValueError(f"lr must be above 0, not {self.lr}.")
 

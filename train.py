@@ -293,7 +293,7 @@ def main() -> None:
             from extras.self_critical import complete  # it starts from this module
 
             for one in settings.members():
-                complete(Path(one.out), settings.self_critical_epochs, one.self_critical_rounds)
+                complete(Path(one.out), one.self_critical_epochs, one.self_critical_rounds)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ does so twice from the same weights, and adds the mean of both: see `soup`.
 """
 
 import argparse
+import dataclasses
 import time
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from speed import pick_device
 from train import Log, best_epoch, read_history, validate, write_history
 from vocabulary import Vocabulary, cli_errors
 
-CLIP = 0.5  # largest norm of the gradient, which is mostly half as large
+CLIP = 0.5  # largest norm of the gradient, which is mostly 0.2
 WARM_UP = 50  # steps until the learning rate is reached
 ENDED = " endofcaption"  # a word that ends every finished caption: stopping well is scored as well
 
@@ -111,6 +112,11 @@ class FinishedRun:
     """A run of train.py, or of this stage, to which epochs are added."""
 
     def __init__(self, folder: Path):
+        if not (folder / "checkpoint.pkl").is_file():
+            raise FileNotFoundError(
+                f"{folder} is no finished run: checkpoint.pkl is missing. Run train.py with --out "
+                f"{folder} first."
+            )
         checkpoint = load_checkpoint(folder, {})
         self.settings = Settings(**checkpoint["settings"] | {"out": str(folder), "resume": True})
         self.folder, self.device = folder, pick_device(self.settings.device)
@@ -168,14 +174,10 @@ def self_critical(
     start  the epoch whose pair is fine-tuned; None: the best one
     """
     run = FinishedRun(folder)
-    settings, device = run.settings, run.device
+    settings = dataclasses.replace(run.settings, self_critical_epochs=num_epochs)
+    device = run.device
     encoder, decoder, vocab = run.pair(start)
     sources, _ = prepare_data(settings, encoder)
-    if "val" not in sources:
-        raise ValueError(
-            "Fine-tuning on CIDEr chooses its epoch by the photos of a split val: train with one, "
-            "and with --validate-every 1."
-        )
     train_set = sources["train"]
     reward = Reward(train_set.captions.references(), vocab)
     parameters = learning(encoder, decoder)
@@ -236,7 +238,7 @@ def complete(folder: Path, num_epochs: int, rounds: int = 1) -> None:
     """What the finished run in `folder` lacks of this stage: `rounds` of `num_epochs`, their soup.
 
     Every round begins with the best pair of cross-entropy and draws anew. The soup is made of their
-    last epochs: these are the furthest from each other.
+    last epochs, not their best: that gave more (benchmarks/results.md).
     """
     run = FinishedRun(folder)
     history, before = run.history, run.cross_entropy[-1]["epoch"]
@@ -244,7 +246,9 @@ def complete(folder: Path, num_epochs: int, rounds: int = 1) -> None:
     for last in lasts:
         of_round = [row for row in history if last - num_epochs < row["epoch"] <= last]
         if left := num_epochs - len(of_round):
-            start = best_epoch(of_round or run.cross_entropy, "CIDEr")
+            start = best_epoch(run.cross_entropy, run.settings.best_by)
+            if of_round:  # it broke off
+                start = best_epoch(of_round, "CIDEr")
             history = self_critical(folder, left, start=start)
     if rounds > 1 and history[-1]["epoch"] == lasts[-1]:
         soup(folder, lasts)
@@ -259,6 +263,8 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=5, help="captions drawn for each photo")
     args = parser.parse_args()
     with cli_errors():
+        if min(args.num_epochs, args.batch_size) < 1:
+            raise ValueError("num_epochs and batch_size must be 1 or more.")
         if args.draws < 2:
             raise ValueError("draws must be 2 or more: each caption is compared with its siblings.")
         self_critical(Path(args.run), args.num_epochs, args.lr, args.batch_size, args.draws)

@@ -1,5 +1,6 @@
 """Self-critical fine-tuning: what the reward pays for, what the loss pulls, what a run leaves."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -10,6 +11,7 @@ import train as train_module
 from extras.self_critical import (
     Reward,
     complete,
+    main,
     photo_batches,
     rate,
     self_critical,
@@ -20,6 +22,7 @@ from extras.self_critical import (
 from model import NEEDS_GRID
 from saving import load_pair, load_part
 from search import sample
+from settings import Settings
 from train import best_epoch, read_history, train
 from vocabulary import Vocabulary
 
@@ -189,6 +192,8 @@ def test_rounds_begin_alike_and_end_in_their_soup(settings_of, tmp_path, stages)
     rows = read_history(tmp_path / "history.csv")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert ["seconds" in row for row in rows] == [True] * 4 + [False]  # the soup was not trained
+    kept = load_part(tmp_path / "best" / "decoder.pkl", "decoder")
+    assert kept["epoch"] == best_epoch(rows, "CIDEr")
     complete(tmp_path, num_epochs=1, rounds=2)  # nothing is missing
     assert len(stages) == 2
     assert read_history(tmp_path / "history.csv") == rows
@@ -202,7 +207,42 @@ def test_a_round_that_broke_off_goes_on_from_its_own_best(settings_of, tmp_path,
     assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1, 2, 3, 4]
 
 
-def test_without_photos_to_validate_on_it_says_so(settings_of, tmp_path):
-    train(settings_of(tmp_path, num_epochs=1, validate_every=0))
+def test_a_round_begins_with_the_best_by_what_the_run_chose(settings_of, tmp_path, stages):
+    train(settings_of(tmp_path, num_epochs=2, best_by="loss"))
+    checkpoint = torch.load(tmp_path / "checkpoint.pkl")
+    first = checkpoint["run"]["history"][0]
+    first |= {"CIDEr": first["CIDEr"] + 1000, "val_loss": first["val_loss"] + 10}
+    torch.save(checkpoint, tmp_path / "checkpoint.pkl")
+    complete(tmp_path, num_epochs=1)
+    assert stages == [(1, 2)]  # of the other, the best by CIDEr, the files may not be there
+
+
+def test_without_photos_to_validate_on_it_says_so_before_it_trains(settings_of, tmp_path):
+    blind = settings_of(tmp_path, num_epochs=1, validate_every=0)
+    with pytest.raises(ValueError, match="photos of a split val"):
+        train(dataclasses.replace(blind, self_critical_epochs=1))
+    train(blind)
     with pytest.raises(ValueError, match="photos of a split val"):
         self_critical(tmp_path, 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "why"),
+    [
+        (["--num-epochs", "0"], "1 or more"),
+        (["--batch-size", "0"], "1 or more"),
+        (["--draws", "1"], "draws must be 2"),
+        ([], "is no finished run: checkpoint.pkl is missing. Run train.py"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(flags, why, tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["self_critical", "--run", str(tmp_path), *flags])
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert why in stopped.value.code  # text: printed, with exit status 1
+    assert len(stopped.value.code.splitlines()) == 1
+
+
+def test_no_fewer_than_no_epochs():
+    with pytest.raises(ValueError, match="self_critical_epochs must be 0 or more, not -1"):
+        Settings(self_critical_epochs=-1)
