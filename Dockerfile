@@ -1,15 +1,15 @@
 # The web page in a container, without a GPU:
 #     docker build -t captions .
 #     docker run --rm --publish 127.0.0.1:7860:7860 captions        then open http://127.0.0.1:7860
-# Other captioners than the shipped ones: --volume "$PWD/models:/course/models:ro"
+# For captioners of your own: --volume "$PWD/models:/course/models:ro"
 FROM python:3.12-slim
 
-# PyTorch for CPUs only is a tenth of the size of what PyPI has, which brings CUDA
+# The CPU build of PyTorch is a tenth of the size of the one on PyPI, which brings CUDA
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir "torch>=2.11" "torchvision>=0.26" --index-url "$TORCH_INDEX" \
  && pip install --no-cache-dir "gradio>=6.31" "matplotlib>=3.9" "opencv-python-headless>=4.10"
 
-# The program is root's, and who runs it can write to their home and /tmp alone
+# The program belongs to root; the user that runs it can write only to their home and /tmp
 RUN useradd --create-home --uid 1000 visitor
 WORKDIR /course
 COPY . .

@@ -1,167 +1,39 @@
-"""Photos -> captions, with saved weights.
+"""Caption photos with saved weights.
 
     python caption.py photo.jpg holiday/ "*.png" --encoder-file models/toy-lstm/encoder.pkl \\
         --decoder-file models/toy-lstm/decoder.pkl --beam-size 3 --out results.json
 
-    Captioner.load(encoder_file, decoder_file)   ready to caption
-    captioner.caption(photos)                    n captions for each photo, the best first
-    captioner.stream(paths)                      a whole folder: reads, looks and searches at once
-
-The search itself is in search.py. The same photo gets the same caption, alone or in a folder.
+One line a photo: its name, a tab, its caption. The captioner itself is
+captioning/inference/captioner.py, its search search.py and sampling.py beside it.
 """
 
 import argparse
 import csv
 import glob
 import json
-import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict
 from pathlib import Path
 
-import torch
-from PIL import Image
-from torch import Tensor
+from captioning.data.coco import ImageId, image_ids
+from captioning.data.photos import read_photo
+from captioning.files import atomic_write, cli_errors
+from captioning.inference.captioner import TOY_WARNING, Caption, Captioner
+from captioning.inference.sampling import sample
+from captioning.inference.search import attention_weights, beam_search, greedy
+from captioning.models.serialization import load_pair
 
-from backbones import as_grid, maps_of
-from contract import Decoder
-from ensemble import EncoderEnsemble, Ensemble, load_ensemble
-from model import EncoderCNN
-from photos import PhotoTransform, read_photo
-from saving import load_pair
-from search import PAD, Hypothesis, attention_of, beam_search, greedy, sample
-from speed import fast_dtype, fast_network, in_parallel, pick_device
-from vocabulary import Vocabulary, cli_errors, read_json, write_atomically
-
-__all__ = ["Captioner", "attention_of", "beam_search", "greedy", "load_pair", "sample"]
+__all__ = ["Captioner", "attention_weights", "beam_search", "greedy", "load_pair", "sample"]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
-SHIPPED = "models/toy-lstm/"
-AT_ONCE = 64  # photos whose captions are searched together
-LOOK = 8  # images given to the network at once
-ONLY_DRAWN = (
-    "this network has only ever seen drawn scenes; for photographs train one on photographs "
-    "(README, 'Real photographs')."
-)
-
-
-@dataclass(frozen=True)
-class Caption:
-    text: str
-    score: float  # logprob over the length penalty; see search.beam_search
-    logprob: float
-    words: tuple[int, ...]
-
-
-class Captioner:
-    """An encoder, a decoder and its words, and how to ask them."""
-
-    def __init__(
-        self,
-        encoder: EncoderCNN | EncoderEnsemble,
-        decoder: Decoder | Ensemble,
-        vocab: Vocabulary,
-        device: torch.device | str = "cpu",
-    ):
-        self.device = torch.device(device)
-        self.encoder, self.decoder = encoder.to(device).eval(), decoder.to(device).eval()
-        self.vocab, self.dtype = vocab, fast_dtype(self.device)
-        self.transform = PhotoTransform(**encoder.backbone.transform)
-        self.only_drawn = encoder.backbone.only_drawn
-        self.network = fast_network(encoder.backbone.network, self.device, self.dtype, images=LOOK)
-
-    @classmethod
-    def load(
-        cls,
-        encoder_file: str | os.PathLike | Sequence[str | os.PathLike],
-        decoder_file: str | os.PathLike | Sequence[str | os.PathLike],
-        weights: str | None = None,
-        device: str = "auto",
-    ) -> "Captioner":
-        """The captioner in a pair of files, or the ensemble in several; see `saving.load_pair`."""
-        where = pick_device(device)
-        pairs = [
-            [f] if isinstance(f, str | os.PathLike) else f for f in (encoder_file, decoder_file)
-        ]
-        return cls(*load_ensemble(*pairs, weights, where), where)
-
-    @torch.inference_mode()
-    def features(self, photos: list[Image.Image]) -> Tensor | list[Tensor]:
-        """photos -> features (B, P, E); of an ensemble a list of such"""
-        pixels = torch.stack([self.transform.cut(photo) for photo in photos])
-        found = []
-        for part in pixels.split(LOOK):
-            images = self.transform.normalize(part.to(self.device))
-            if self.dtype != torch.float32:  # half precision rounds by the batch size: keep it
-                blank = images.new_zeros(LOOK - len(part), *images.shape[1:])
-                images = torch.cat([images, blank])
-            maps = maps_of(self.network, images, self.encoder.backbone.second_look)
-            found.append(as_grid(maps[: len(part)], self.encoder.backbone.grid))
-        return self.encoder.embed(torch.cat(found))  # (B, P, D) -> (B, P, E)
-
-    def caption(
-        self,
-        photos: list[Image.Image | str | os.PathLike],
-        beam_size: int = 3,
-        alpha: float = 0.7,
-        n_best: int = 1,
-        max_words: int = 20,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        seed: int = 0,
-    ) -> list[list[Caption]]:
-        """The `n_best` captions of each photo (PIL images or paths), the best first.
-
-        temperature  0 searches by beam; above 0 draws `n_best` captions at random, see
-                     `search.sample`
-        """
-        if n_best < 1 or max_words < 1:
-            raise ValueError("n_best and max_words must be 1 or more.")
-        enough = self.transform.enough
-        opened = [p if isinstance(p, Image.Image) else read_photo(p, enough) for p in photos]
-        features = self.features(opened)
-        if temperature == 0:
-            found = beam_search(self.decoder, features, beam_size, alpha, max_words, n_best)
-            return [[self.as_caption(h) for h in hypotheses] for hypotheses in found]
-        draws = [
-            sample(self.decoder, features, seed + i, temperature, 0, top_p, max_words).tolist()
-            for i in range(n_best)
-        ]
-        return [[self.as_caption(words) for words in images] for images in zip(*draws, strict=True)]
-
-    def as_caption(self, found: Hypothesis | list[int]) -> Caption:
-        if isinstance(found, Hypothesis):
-            text = self.vocab.decode(found.words)
-            return Caption(text, found.score, found.logprob, found.words)
-        words = tuple(word for word in found if word not in (PAD, self.vocab.end))
-        return Caption(self.vocab.decode(words), float("nan"), float("nan"), words)
-
-    def stream(
-        self, paths: Iterable[Path], **options
-    ) -> Iterator[tuple[Path, list[Caption] | str]]:
-        """(path, captions) in order; (path, what is wrong) where the photo cannot be read.
-
-        Threads read the next photos while the network looks at these.
-        """
-
-        def read(path: Path) -> tuple[Path, Image.Image | str]:
-            try:
-                photo = read_photo(path, self.transform.enough)
-            except (OSError, ValueError) as error:
-                return path, str(error)
-            return path, photo
-
-        photos = in_parallel(read, paths)
-        while part := list(islice(photos, AT_ONCE)):
-            good = [photo for _, photo in part if not isinstance(photo, str)]
-            captions = iter(self.caption(good, **options) if good else [])
-            for path, photo in part:
-                yield path, photo if isinstance(photo, str) else next(captions)
+DEFAULT_RUN = "models/toy-lstm/"
+Captioned = tuple[ImageId, Path, list[Caption]]
 
 
 def find_photos(arguments: list[str]) -> list[Path]:
-    """Files, the photos in folders, what patterns match, and with "-" the lines of the input."""
+    """Return files, the photos in folders, what patterns match, and for "-" the lines of stdin.
+
+    Raises FileNotFoundError where a pattern matches nothing, ValueError for a folder without photos.
+    """
     paths: list[Path] = []
     for argument in arguments:
         if argument == "-":
@@ -182,33 +54,17 @@ def find_photos(arguments: list[str]) -> list[Path]:
     return paths
 
 
-def official_ids(annotations: str | None, paths: list[Path]) -> list[int | str]:
-    """The id that each photo has in an annotation file; without one, its name without suffix."""
-    if annotations is None:
-        return [path.stem for path in paths]
-    try:
-        known = {image["file_name"]: image["id"] for image in read_json(annotations)["images"]}
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{annotations} is not in COCO's format ({error!r} fails).") from None
-    unknown = [path.name for path in paths if path.name not in known]
-    if unknown:
-        raise ValueError(f"{annotations} does not list {unknown[0]} ({len(unknown)} such photos).")
-    return [known[path.name] for path in paths]
-
-
-def write_results(
-    found: list[tuple[int | str, Path, list[Caption]]], out: str | None, as_csv: str | None
-) -> None:
-    """COCO's results (JSON), and a table for spreadsheets (CSV)."""
+def write_results(found: list[Captioned], out: str | None, csv_file: str | None) -> None:
+    """Write COCO's results (JSON), and a table for spreadsheets (CSV)."""
     if out:
         rows = [
             {"image_id": i, "file_name": path.name, "caption": captions[0].text}
             for i, path, captions in found
         ]
-        with write_atomically(out, "w") as file:
+        with atomic_write(out, "w") as file:
             json.dump(rows, file, ensure_ascii=False, indent=1)
-    if as_csv:
-        with write_atomically(as_csv, "w") as file:
+    if csv_file:
+        with atomic_write(csv_file, "w") as file:
             table = csv.writer(file, lineterminator="\n")
             table.writerow(["file", "rank", "score", "caption"])
             for _, path, captions in found:
@@ -216,72 +72,84 @@ def write_results(
                     table.writerow([path, rank, f"{caption.score:.4f}", caption.text])
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description="Captions photos with saved weights.")
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Caption photos with saved weights.")
     parser.add_argument("photos", nargs="+", help="photos, folders, patterns; - reads a list")
     for part in ("encoder", "decoder"):
-        about = "give both once more for each further captioner: they vote (models/toy-lstm)"
+        about = "repeat both flags for an ensemble, a pair for each member (models/toy-lstm)"
         parser.add_argument(f"--{part}-file", action="append", help=about)
-    parser.add_argument("--weights", help="the backbone's, if not where the encoder file says")
+    parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument(
-        "--beam-size", type=int, default=3, help="captions kept alive (%(default)s); 1: greedy"
+        "--beam-size", type=int, default=3, help="captions kept at each step (%(default)s); 1: greedy"
     )
     parser.add_argument(
-        "--alpha", type=float, default=0.7, help="length penalty (%(default)s); 0: none"
+        "--alpha", type=float, default=0.7, help="exponent of the length penalty (%(default)s)"
     )
     parser.add_argument("--n-best", type=int, default=1, help="captions for each photo")
-    parser.add_argument("--max-words", type=int, default=20, help="longest caption (%(default)s)")
-    parser.add_argument("--temperature", type=float, default=0.0, help="above 0: draw at random")
-    parser.add_argument("--top-p", type=float, default=1.0, help="draw from the likeliest p only")
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn at random")
+    parser.add_argument(
+        "--max-words", type=int, default=20, help="maximum words of a caption (%(default)s)"
+    )
+    parser.add_argument(
+        "--temperature", type=float, default=0.0, help="above 0: sample at this temperature"
+    )
+    parser.add_argument("--top-p", type=float, default=1.0, help="sample from the top p only")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the sampling")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     parser.add_argument("--out", help="write COCO's results to this JSON file")
     parser.add_argument("--csv", help="write all captions to this CSV file")
     parser.add_argument("--json", action="store_true", help="print JSON, one line a photo")
     parser.add_argument("--annotations", help="take image ids from this annotation file")
-    parser.add_argument("--attention", help="draw where the first photo's words looked: a PNG")
-    args = parser.parse_args()
+    parser.add_argument("--attention", help="draw the attention over the first photo: a PNG file")
+    return parser.parse_args()
+
+
+def main() -> int:
+    args = parse_args()
     with cli_errors():
         return run(args)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Captions everything; 0 where all photos were read, 1 where some were not."""
+    """Caption everything; return 0 if all photos could be read, 1 otherwise."""
     paths = find_photos(args.photos)
-    ids = official_ids(args.annotations, paths)
-    files = (
-        (args.encoder_file or [SHIPPED + "encoder.pkl"]),
-        (args.decoder_file or [SHIPPED + "decoder.pkl"]),
-    )
-    if args.attention and len(files[0]) > 1:
-        raise ValueError("--attention draws where one captioner looked; give one pair of files.")
+    ids = image_ids(args.annotations, paths)
+    encoder_files = args.encoder_file or [DEFAULT_RUN + "encoder.pkl"]
+    decoder_files = args.decoder_file or [DEFAULT_RUN + "decoder.pkl"]
+    if args.attention and len(encoder_files) > 1:
+        raise ValueError("--attention draws the attention of one captioner; give one pair of files.")
     if args.attention and Path(args.attention).suffix.lower() not in (".png", ".jpg", ".pdf"):
         raise ValueError("--attention writes a figure: name a file that ends in .png.")
-    captioner = Captioner.load(*files, args.weights, args.device)
-    if captioner.only_drawn:
-        print(f"note: {ONLY_DRAWN}", file=sys.stderr)
+    captioner = Captioner.load(encoder_files, decoder_files, args.weights, args.device)
+    if captioner.toy_only:
+        print(f"note: {TOY_WARNING}", file=sys.stderr)
     names = ("beam_size", "alpha", "n_best", "max_words", "temperature", "top_p", "seed")
     options = {name: getattr(args, name) for name in names}
-    found, failed = [], 0
-    for number, (path, captions) in enumerate(captioner.stream(paths, **options)):
+    found: list[Captioned] = []
+    failed = 0
+    for number, (path, captions) in enumerate(captioner.caption_stream(paths, **options)):
         if isinstance(captions, str):
             print(f"error: {captions}", file=sys.stderr)
             failed += 1
             continue
         found.append((ids[number], path, captions))
-        if args.json:
-            print(json.dumps({"file": str(path), "captions": [asdict(c) for c in captions]}))
-        else:
-            print(f"{path.name}\t{captions[0].text}")
-        for caption in captions[1:] if not args.json else []:
-            print(f"\t{caption.text}")
+        print_captions(path, captions, args.json)
     write_results(found, args.out, args.csv)
     if args.attention and found:
-        from seeing import draw_attention  # matplotlib, which nothing else here needs
+        from captioning.inference.attention_maps import draw_attention  # needs matplotlib
 
         _, path, captions = found[0]
         draw_attention(captioner, read_photo(path), captions[0].words).savefig(args.attention)
     return 1 if failed else 0
+
+
+def print_captions(path: Path, captions: list[Caption], as_json: bool) -> None:
+    """Print a line for a photo; further captions of it follow on lines of their own."""
+    if as_json:
+        print(json.dumps({"file": str(path), "captions": [asdict(c) for c in captions]}))
+        return
+    print(f"{path.name}\t{captions[0].text}")
+    for caption in captions[1:]:
+        print(f"\t{caption.text}")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""The web page: a photo in, captions out, and where each word looked. `python gradio_main.py`
+"""The web page: a photo in, captions out, and the attention of each word. `python gradio_main.py`
 
     find_captioners(models)   the captioners in a folder: name -> (encoder file, decoder file)
-    Desk(...)                 answers requests: `answer` as plain data, `show` as HTML
-    make_page(desk, ...)      the page, and the call `/caption` for programs
+    CaptionService(...)       answers requests: `predict_json` as plain data, `predict_html` as HTML
+    make_page(service, ...)   the page, and the call `/caption` for programs
 
 It listens at http://127.0.0.1:7860: --host 0.0.0.0 lets the network in, --share makes a public
-address. What somebody uploads lies in a temporary folder, deleted within an hour or two.
+address. Uploads are kept in a temporary folder and deleted within an hour or two.
 """
 
 import argparse
@@ -30,18 +30,18 @@ except ImportError:
     sys.exit("The page needs its own packages: pip install -r requirements-extra.txt")
 from PIL import Image
 
-from caption import ONLY_DRAWN, Caption, Captioner
-from photos import read_photo
-from seeing import looks, shade
-from toy_coco import scene
-from vocabulary import cli_errors
+from captioning.data.photos import read_photo
+from captioning.files import PathLike, cli_errors
+from captioning.inference.attention_maps import attention_maps, attention_overlay
+from captioning.inference.captioner import TOY_WARNING, Caption, Captioner
+from captioning.toy.scenes import scene
 
 HERE = Path(__file__).parent
-AT_ONCE = 2  # requests worked on together; the others wait in the queue
-WAITING = 100  # requests that may wait, the next is told that the page is busy
-PATIENCE = 60  # seconds that a request may take once it is its turn
-LARGEST = "20mb"  # of an upload
-MOST_CAPTIONS, MOST_ALPHA = 10, 2.0
+CONCURRENCY = 2  # requests handled at once; the others wait in the queue
+MAX_QUEUE = 100  # requests that may wait; the next one gets an error: the page is busy
+TIMEOUT = 60  # seconds that a request may take once it is its turn
+MAX_UPLOAD = "20mb"
+MAX_BEAM_SIZE, MAX_ALPHA = 10, 2.0
 EXAMPLES = (1, 8, 10, 13, 18, 22)  # numbers of drawn scenes, which training never shows
 THEME = gr.themes.Base(
     primary_hue="emerald",
@@ -56,10 +56,11 @@ THEME = gr.themes.Base(
 )
 
 
-def find_captioners(models: str | os.PathLike) -> dict[str, tuple[Path, Path]]:
-    """The pair of files of each captioner in `models` and in the folders inside it, by name.
+def find_captioners(models: PathLike) -> dict[str, tuple[Path, Path]]:
+    """Return the pair of files of each captioner in `models` and its folders, by name.
 
-    Of a training run's folder it is the best pair, or the last; FileNotFoundError if there is none.
+    For a training run's folder it is the best pair, or the last one. Raises FileNotFoundError if
+    there is no captioner.
     """
     models, found = Path(models), {}
     inside = [models, *sorted(models.iterdir())] if models.is_dir() else []
@@ -80,17 +81,17 @@ def find_captioners(models: str | os.PathLike) -> dict[str, tuple[Path, Path]]:
     return found
 
 
-class Desk:
-    """Answers requests with any of the captioners, each loaded when it is first asked for."""
+class CaptionService:
+    """Answers requests with any of the captioners, each loaded when it is first needed."""
 
     def __init__(self, pairs: dict[str, tuple[Path, Path]], weights: str | None, device: str):
         self.pairs, self.weights, self.device = pairs, weights, device
         self.loaded: dict[str, Captioner] = {}
         self.loading = threading.Lock()
-        self.hands = ThreadPoolExecutor(AT_ONCE)
-        self.first = self.first_that_loads()
+        self.pool = ThreadPoolExecutor(CONCURRENCY)
+        self.first = self._first_that_loads()
 
-    def first_that_loads(self) -> str:
+    def _first_that_loads(self) -> str:
         for name in self.pairs:
             try:
                 self.captioner(name)
@@ -102,66 +103,66 @@ class Desk:
 
     def captioner(self, name: str) -> Captioner:
         if name not in self.pairs:
-            raise ValueError(f"There is no captioner of that name; {', '.join(self.pairs)} are.")
+            raise ValueError(f"There is no captioner of that name; choose {', '.join(self.pairs)}.")
         with self.loading:
             if name not in self.loaded:
                 self.loaded[name] = Captioner.load(*self.pairs[name], self.weights, self.device)
         return self.loaded[name]
 
-    def answer(self, photo: dict | None, name: str, beam_size: int, alpha: float) -> dict:
-        """{"captions": [{"text", "score", "logprob", "words"}, ...]}, the best first.
+    def predict_json(self, photo: dict | None, name: str, beam_size: int, alpha: float) -> dict:
+        """Return {"captions": [{"text", "score", "logprob", "words"}, ...]}, the best first.
 
-        Where there is no caption, {"error": "why, in a sentence"}.
+        Where there is no caption, return {"error": "the reason, in a sentence"}.
         """
         try:
-            _, _, captions = self.in_time(self.ask, photo, name, beam_size, alpha)
+            _, _, captions = self.with_timeout(self.ask, photo, name, beam_size, alpha)
         except (OSError, ValueError) as error:
             return {"error": str(error)}
         return {"captions": [asdict(caption) for caption in captions]}
 
-    def show(self, photo: dict | None, name: str, beam_size: int, alpha: float) -> str:
-        """The same for people, and the photo as each word saw it."""
+    def predict_html(self, photo: dict | None, name: str, beam_size: int, alpha: float) -> str:
+        """Return the same for people, with the photo and the attention of each word."""
         if photo is None:
-            return INVITATION
+            return EMPTY_HTML
         try:
-            return as_html(*self.in_time(self.ask, photo, name, beam_size, alpha))
+            return as_html(*self.with_timeout(self.ask, photo, name, beam_size, alpha))
         except (OSError, ValueError) as error:
             return f'<p class="wrong" role="alert">{escape(str(error))}</p>'
 
-    def in_time(self, work: Callable, *arguments):
+    def with_timeout(self, work: Callable, *arguments):
         try:
-            return self.hands.submit(work, *arguments).result(timeout=PATIENCE)
+            return self.pool.submit(work, *arguments).result(timeout=TIMEOUT)
         except TimeoutError:
             raise ValueError(
-                f"This photo took more than {PATIENCE} s; try a smaller one."
+                f"This photo took more than {TIMEOUT} s; try a smaller one."
             ) from None
 
     def ask(
         self, upload: dict | None, name: str, beam_size: int, alpha: float
     ) -> tuple[Captioner, Image.Image, list[Caption]]:
-        """Everything is checked here: a program can send what the page's sliders never would."""
-        if beam_size not in range(1, MOST_CAPTIONS + 1):
-            raise ValueError(f"The beam's size is a whole number from 1 to {MOST_CAPTIONS}.")
-        if not isinstance(alpha, int | float) or not 0 <= alpha <= MOST_ALPHA:
-            raise ValueError(f"alpha is a number from 0 to {MOST_ALPHA:g}.")
+        """Caption an upload. Everything is checked: programs can send what the sliders never would."""
+        if beam_size not in range(1, MAX_BEAM_SIZE + 1):
+            raise ValueError(f"The beam's size is a whole number from 1 to {MAX_BEAM_SIZE}.")
+        if not isinstance(alpha, int | float) or not 0 <= alpha <= MAX_ALPHA:
+            raise ValueError(f"alpha is a number from 0 to {MAX_ALPHA:g}.")
         if not upload or not upload.get("path"):
             raise ValueError("There is no photo; upload one.")
         captioner, path = self.captioner(name), Path(upload["path"]).resolve()
         if not path.is_relative_to(Path(get_upload_folder()).resolve()):
-            raise ValueError("That is no upload of yours.")  # gradio lets some other paths through
+            raise ValueError("That is not one of your uploads.")  # gradio lets other paths through
         try:
-            photo = read_photo(path, captioner.transform.enough)
+            photo = read_photo(path, captioner.transform.min_side)
         except (
             OSError,
             ValueError,
-        ) as error:  # speaks of the file by the visitor's own name for it
+        ) as error:  # names the file as the visitor does
             raise ValueError(str(error).replace(str(path), path.name)) from None
         size = int(beam_size)
         return captioner, photo, captioner.caption([photo], size, alpha, n_best=size)[0]
 
 
 def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -> str:
-    """The captions, and below them the photo; a word shows where the captioner looked for it.
+    """Return the captions, and below them the photo with the attention of the chosen word.
 
     Plain radio buttons: they work with a mouse, a finger, the arrow keys and a screen reader.
     """
@@ -170,23 +171,23 @@ def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -
         f"<li><span>{escape(caption.text)}</span> <data>score {caption.score:.2f}</data></li>"
         for caption in others
     )
-    maps, attends = looks(captioner, photo, best.words) if best.words else ((), True)
+    maps, is_attention = attention_maps(captioner, photo, best.words) if best.words else ((), True)
     photo = photo.copy()
     photo.thumbnail((640, 640))
     buttons = "".join(
         f'<label><input type="radio" name="look"><span>{escape(captioner.vocab.words[word])}</span>'
-        f'<img alt="" src="{as_url(shade(look), "PNG")}"></label>'
-        for word, look in zip(best.words, maps, strict=True)
+        f'<img alt="" src="{as_url(attention_overlay(weights), "PNG")}"></label>'
+        for word, weights in zip(best.words, maps, strict=True)
     )
-    what = (
-        "Where it looked before it said"
-        if attends
-        else "No attention in this decoder: what spoke for"
+    legend = (
+        "Attention before"
+        if is_attention
+        else "No attention in this decoder: Grad-CAM of"
     )
     return f"""<p class="best" aria-live="polite">{escape(best.text) or "(no words)"}
         <data>score {best.score:.2f}</data></p>
         <ol class="others" start="2">{rows}</ol>
-        <fieldset class="looks"><legend>{what} each word</legend>
+        <fieldset class="looks"><legend>{legend} each word</legend>
         <div class="stage" style="--shape: {photo.width} / {photo.height}">
         <img alt="the photo" src="{as_url(photo, "JPEG")}">
         <label><input type="radio" name="look" checked><span>whole photo</span></label>
@@ -194,25 +195,25 @@ def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -
 
 
 def as_url(picture: Image.Image, kind: str) -> str:
-    """A picture inside the page itself, so that no file of it is left."""
+    """Return a picture as part of the page itself, so that no file of it remains."""
     memory = io.BytesIO()
     picture.save(memory, kind, quality=85)
     return f"data:image/{kind.lower()};base64,{base64.b64encode(memory.getvalue()).decode()}"
 
 
 def draw_examples(folder: str) -> list[str]:
-    """Scenes that are in no data set of the course, as files in `folder`."""
+    """Draw scenes that are in none of the course's splits into `folder`; return their paths."""
     paths = [str(Path(folder, f"scene-{number}.png")) for number in EXAMPLES]
     for number, path in zip(EXAMPLES, paths, strict=True):
         Image.fromarray(scene(0, "page", number)[0]).save(path)
     return paths
 
 
-def make_page(desk: Desk, examples: list[str]) -> gr.Blocks:
-    """The page; its call `/caption` takes what its four inputs take and returns `Desk.answer`."""
+def make_page(service: CaptionService, examples: list[str]) -> gr.Blocks:
+    """Build the page; `/caption` takes the same four inputs and returns what `predict_json` does."""
     with gr.Blocks(title="Captions for photos", delete_cache=(600, 3600)) as page:
         gr.HTML(HEADING)
-        note = note_on(desk, desk.first)
+        note = toy_warning(service, service.first)
         with gr.Row():
             with gr.Column(elem_id="left"):
                 photo = gr.Image(
@@ -225,45 +226,45 @@ def make_page(desk: Desk, examples: list[str]) -> gr.Blocks:
                 )
                 gr.Examples(examples, photo, label="Or one of these drawn scenes")
                 with gr.Group(elem_id="settings"):
-                    name = gr.Dropdown(list(desk.pairs), value=desk.first, label="Captioner")
-                    kept = "captions kept alive; all are shown"
-                    beam_size = gr.Slider(1, MOST_CAPTIONS, 3, step=1, label="Beam size", info=kept)
-                    longer = "the larger, the longer the captions"
-                    alpha = gr.Slider(0, MOST_ALPHA, 0.7, step=0.1, label="alpha", info=longer)
+                    name = gr.Dropdown(list(service.pairs), value=service.first, label="Captioner")
+                    kept = "captions kept at each step; all are shown"
+                    beam_size = gr.Slider(1, MAX_BEAM_SIZE, 3, step=1, label="Beam size", info=kept)
+                    longer = "larger values give longer captions"
+                    alpha = gr.Slider(0, MAX_ALPHA, 0.7, step=0.1, label="alpha", info=longer)
             with gr.Column(elem_id="right"):
-                shown = gr.HTML(INVITATION)
+                shown = gr.HTML(EMPTY_HTML)
                 with gr.Accordion("For programs", open=False):
-                    button = gr.Button("Show the answer as JSON", size="sm")
-                    data = gr.JSON(label="What the call /caption returns")
+                    button = gr.Button("Show the result as JSON", size="sm")
+                    data = gr.JSON(label="Result of the call /caption")
         inputs = [photo, name, beam_size, alpha]
         changes = [photo.change, name.change, beam_size.change, alpha.change]
-        # `preprocess=False`: gradio would open the upload itself, and not answer in a sentence
-        how = {"preprocess": False, "concurrency_limit": AT_ONCE, "concurrency_id": "desk"}
+        # `preprocess=False`: gradio would open the upload itself, and give no readable error
+        how = {"preprocess": False, "concurrency_limit": CONCURRENCY, "concurrency_id": "service"}
         last = {"trigger_mode": "always_last", "api_visibility": "private"}
-        gr.on(changes, desk.show, inputs, shown, **how, **last)
-        button.click(desk.answer, inputs, data, api_name="caption", **how)
-        name.change(lambda name: note_on(desk, name), name, note, api_visibility="private")
-    return page.queue(max_size=WAITING)
+        gr.on(changes, service.predict_html, inputs, shown, **how, **last)
+        button.click(service.predict_json, inputs, data, api_name="caption", **how)
+        name.change(lambda name: toy_warning(service, name), name, note, api_visibility="private")
+    return page.queue(max_size=MAX_QUEUE)
 
 
-def note_on(desk: Desk, name: str) -> gr.HTML:
-    """What the visitor must know of this captioner; hidden where it knows photographs."""
+def toy_warning(service: CaptionService, name: str) -> gr.HTML:
+    """Return the note that this captioner has only seen drawings; hidden if it has seen photos."""
     try:
-        only_drawn = desk.captioner(name).only_drawn
+        toy_only = service.captioner(name).toy_only
     except (OSError, ValueError):
-        only_drawn = False  # the answer itself will say what is wrong
-    return gr.HTML(f'<p class="note">Note: {escape(ONLY_DRAWN)}</p>', visible=only_drawn)
+        toy_only = False  # the result itself will say what is wrong
+    return gr.HTML(f'<p class="note">Note: {escape(TOY_WARNING)}</p>', visible=toy_only)
 
 
 def launch(page: gr.Blocks, host: str, port: int, share: bool = False, wait: bool = True) -> str:
-    """Serves the page until Ctrl-C (`wait`), or in the background; returns its address."""
+    """Serve the page until Ctrl-C (`wait`), or in the background; return its address."""
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
         share=share,
         prevent_thread_lock=not wait,
         quiet=not wait,
-        max_file_size=LARGEST,
+        max_file_size=MAX_UPLOAD,
         theme=THEME,
         css_paths=HERE / "images" / "page.css",
         footer_links=["api"],
@@ -275,24 +276,24 @@ def launch(page: gr.Blocks, host: str, port: int, share: bool = False, wait: boo
 
 
 HEADING = """<header><h1>Captions for photos</h1>
-<p>A network looks at a photo, another one says what it sees, word by word.</p></header>"""
-INVITATION = '<p class="invitation">Upload, paste or take a photo, or choose a drawn scene.</p>'
+<p>One network encodes the photo, another writes its caption, word by word.</p></header>"""
+EMPTY_HTML = '<p class="invitation">Upload, paste or take a photo, or choose a drawn scene.</p>'
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Opens the web page.")
-    parser.add_argument("--models", default=HERE / "models", help="folder of captioners' folders")
-    parser.add_argument("--weights", help="the backbone's, if not where the encoder files say")
+    parser = argparse.ArgumentParser(description="Open the web page.")
+    parser.add_argument("--models", default=HERE / "models", help="folder with a folder for each captioner")
+    parser.add_argument("--weights", help="backbone weights, if not where the encoder files say")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
-    where = "who may open it: 127.0.0.1 (default) this computer, 0.0.0.0 the network"
-    parser.add_argument("--host", default=host, help=where)
+    about = "who may open it: 127.0.0.1 (default) this computer, 0.0.0.0 the network"
+    parser.add_argument("--host", default=host, help=about)
     parser.add_argument("--port", type=int, default=7860, help="%(default)s")
-    parser.add_argument("--share", action="store_true", help="make a public address, for 72 hours")
+    parser.add_argument("--share", action="store_true", help="create a public address for 72 hours")
     arguments = parser.parse_args()
     with cli_errors(), tempfile.TemporaryDirectory() as folder:
         pairs = find_captioners(arguments.models)
-        page = make_page(Desk(pairs, arguments.weights, arguments.device), draw_examples(folder))
+        page = make_page(CaptionService(pairs, arguments.weights, arguments.device), draw_examples(folder))
         launch(page, arguments.host, arguments.port, arguments.share)
 
 

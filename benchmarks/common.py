@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 import torchvision
 
-import batches
-from speed import fast_dtype, pick_device
+from captioning.training import loaders as batches
+from captioning.device import compute_dtype, get_device
 
 RESULTS = Path(__file__).parent / "results.md"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "bf16")
@@ -20,7 +20,7 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "bf16")
 
 def machine() -> str:
     """Processor or GPU, cores, the instructions that matter, versions."""
-    device = pick_device()
+    device = get_device()
     if device.type == "cuda":
         what = torch.cuda.get_device_name()
     else:
@@ -28,7 +28,7 @@ def machine() -> str:
         words = set(text.split())
         what = f"{platform.machine()} CPU, {torch.get_num_threads()} cores"
         what += f" ({' '.join(flag for flag in FLAGS if flag in words) or 'flags unknown'})"
-    dtype = str(fast_dtype(device)).removeprefix("torch.")
+    dtype = str(compute_dtype(device)).removeprefix("torch.")
     return f"{what}, {dtype}, torch {torch.__version__}, torchvision {torchvision.__version__}"
 
 

@@ -22,15 +22,15 @@ import matplotlib.pyplot as plt
 import torch
 
 import metrics
-from data_loader import find_split, read_captions
-from features import extract
+from captioning.data.coco import find_split, read_captions
+from captioning.features.cache import extract_features
 from model import DECODERS
-from saving import load_pair
-from search import greedy
-from settings import Settings
-from toy_coco import mark
+from captioning.models.serialization import load_pair
+from captioning.inference.search import greedy
+from captioning.training.config import TrainConfig
+from captioning.toy.grading import grade
 from train import train
-from vocabulary import cli_errors, read_json, write_atomically
+from captioning.files import cli_errors, read_json, atomic_write
 
 ROOT = Path(__file__).parent.parent
 RECIPES = {  # what each kind needs to do well; the rest is the same for all
@@ -46,7 +46,7 @@ COLUMNS = {  # name in the table: (name in a result, digits)
     "validation loss": ("val_loss", 3),
     "CIDEr": ("CIDEr", 1),
     "things right (%)": ("things", 1),
-    "colours right (%)": ("colours", 1),
+    "colors right (%)": ("colors", 1),
     "numbers right (%)": ("numbers of two or more", 1),
 }
 DRAWN = list(COLUMNS)[1:]  # the panels of the figure
@@ -55,7 +55,7 @@ DRAWN = list(COLUMNS)[1:]  # the panels of the figure
 def run(kind: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
     """Trains one decoder with one seed, unless that was done, and measures it."""
     out = Path(args.runs) / f"{kind}-{args.epochs}-{seed}"
-    settings = Settings(
+    settings = TrainConfig(
         data=args.data,
         weights=args.weights,
         decoder=kind,
@@ -80,14 +80,14 @@ def run(kind: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def score(settings: Settings, folder: Path) -> dict[str, float]:
+def score(settings: TrainConfig, folder: Path) -> dict[str, float]:
     """CIDEr and what is right, of the validation pictures; and the size of what was trained."""
     encoder, decoder, vocab = load_pair(
         folder / "encoder.pkl", folder / "decoder.pkl", settings.weights
     )
     pictures = read_captions(settings.data, "val")
     features = Path(settings.data, "features")
-    store = extract(encoder, pictures, features, grid=settings.grid, precision=settings.precision)
+    store = extract_features(encoder, pictures, features, grid=settings.grid, precision=settings.precision)
     said = {}
     for rows in torch.arange(len(store)).split(100):
         grid = torch.from_numpy(store.array[rows.numpy(), 0]).float()  # (B, P, D)
@@ -95,11 +95,11 @@ def score(settings: Settings, folder: Path) -> dict[str, float]:
         ids = [pictures.photos[row].id for row in rows.tolist()]
         said |= {i: vocab.decode(caption) for i, caption in zip(ids, words, strict=True)}
     learned = [*encoder.embed.parameters(), *decoder.parameters()]
-    marks = mark(said, scenes_of(settings.data))
+    marks = grade(said, scenes_of(settings.data))
     return {
         "parameters": sum(parameter.numel() for parameter in learned) / 1e6,
         "CIDEr": metrics.evaluate(pictures.references(), said)["CIDEr"],
-        **{question: marks[question]["right"] or 0.0 for question in ("things", "colours")},
+        **{question: marks[question]["right"] or 0.0 for question in ("things", "colors")},
         "numbers of two or more": marks["numbers of two or more"]["right"] or 0.0,
     }
 
@@ -153,7 +153,7 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
         ax.set_ylabel(column)
         ax.set_xticks(range(len(results)), results, rotation=25)
         ax.set_xlim(-0.5, len(results) - 0.5)
-    with write_atomically(path) as file:
+    with atomic_write(path) as file:
         figure.savefig(file, format="png")
     plt.close(figure)
 
@@ -178,10 +178,10 @@ def main() -> None:
                 results[kind].append(run(kind, seed, args))
         out = Path(args.out)
         about = {"epochs": args.epochs, "seeds": args.seeds, "results": results}
-        with write_atomically(out / "benchmarks" / "decoders.json", "w") as file:
+        with atomic_write(out / "benchmarks" / "decoders.json", "w") as file:
             json.dump(about, file, indent=1)
         table = as_markdown(results, args)
-        with write_atomically(out / "benchmarks" / "decoders.md", "w") as file:
+        with atomic_write(out / "benchmarks" / "decoders.md", "w") as file:
             file.write(table)
         draw(results, out / "images" / "decoders.png")
         print(table)

@@ -14,10 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 import torch.nn.functional as F
-from common import machine, rate, report
+from benchmarks.common import machine, rate, report
 
-from backbones import Backbone, as_grid
-from speed import COMPILE_FROM, fast_dtype, fast_network, pick_device
+from captioning.models.backbone import Backbone, maps_to_grid
+from captioning.features.fast_network import COMPILE_FROM, fast_network
+from captioning.device import compute_dtype, get_device
 
 FLOPS_PER_PHOTO = 8.2e9  # ResNet-50 at 224 x 224: 4.1 billion multiply-adds
 
@@ -36,8 +37,8 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+")
     args = parser.parse_args()
     print(machine())
-    device, rows = pick_device(), []
-    dtype = fast_dtype(device)
+    device, rows = get_device(), []
+    dtype = compute_dtype(device)
     sizes = args.batch_sizes or ([256, 1024] if device.type == "cuda" else [8, 16, 32])
     backbone = Backbone("resnet50", args.weights).to(device)
     peaks = {kind: peak(device, kind) for kind in (torch.float32, dtype)}
@@ -54,11 +55,11 @@ def main() -> None:
                 dtype,
             ),
         }
-        truth, plain = as_grid(backbone.network(images), grid=False), None
+        truth, plain = maps_to_grid(backbone.network(images), grid=False), None
         for way, (network, precision) in ways.items():
             speed = rate(network, size, images)
             plain = plain or speed
-            close = F.cosine_similarity(as_grid(network(images), False), truth, dim=-1).min()
+            close = F.cosine_similarity(maps_to_grid(network(images), False), truth, dim=-1).min()
             rows.append(
                 {
                     "way": way,

@@ -21,19 +21,20 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from common import machine, plain_words_without_nltk, rate, report, synchronize, timed
+from benchmarks.common import machine, plain_words_without_nltk, rate, report, synchronize, timed
 from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-import batches
-from data_loader import CaptionSet, read_captions
+from captioning.training import loaders as batches
+from captioning.data.coco import CaptionSet, read_captions
 from model import EncoderCNN, make_decoder
-from photos import read_photo
-from saving import load_pair
-from settings import Settings
-from speed import pick_device
-from train import caption_loss, train
+from captioning.data.photos import read_photo
+from captioning.models.serialization import load_pair
+from captioning.training.config import TrainConfig
+from captioning.device import get_device
+from captioning.training.losses import caption_loss
+from train import train
 from vocabulary import Vocabulary
 
 EPOCHS, BATCH, EMBED, HIDDEN = 3, 128, 256, 512
@@ -48,14 +49,14 @@ def naive_steps(
     decoder = make_decoder("lstm", embed_size=EMBED, hidden_size=HIDDEN, vocab_size=len(vocab))
     decoder = decoder.to(device)
     optimizer = torch.optim.Adam([*encoder.embed.parameters(), *decoder.parameters()], lr=1e-3)
-    normalise = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     transform = transforms.Compose(
         [
             transforms.Resize(256),
             transforms.RandomCrop(224),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
-            normalise,
+            normalize,
         ]
     )
     ids = [vocab.encode(batches.tokenize(text)) for text in captions.captions]
@@ -70,7 +71,7 @@ def naive_steps(
             began, seconds = time.perf_counter(), 0.0
         length = len(ids[chance.randrange(len(ids))])
         rows = chance.choices(by_length[length], k=BATCH)
-        paths = [captions.photos[captions.photo_of[row]].path for row in rows]
+        paths = [captions.photos[captions.photo_index[row]].path for row in rows]
         images = torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]).to(device)
         synchronize()
         start = time.perf_counter()
@@ -93,7 +94,7 @@ def naive_steps(
 
 def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> float:
     """Seconds of the whole training, from the photos and captions on disk to the last pickle."""
-    settings = Settings(
+    settings = TrainConfig(
         data=str(data),
         weights=weights,
         decoder="lstm",
@@ -114,8 +115,8 @@ def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> fl
 @torch.no_grad()
 def validation_loss(data: Path, weights: str, out: Path) -> float:
     """Of the last epoch's pair in `out`, in float32, on float32 features of the "val" split."""
-    settings = Settings(data=str(data), weights=weights, out=str(out), precision="float32")
-    device = pick_device()
+    settings = TrainConfig(data=str(data), weights=weights, out=str(out), precision="float32")
+    device = get_device()
     files = (out / f"{part}-{EPOCHS}.pkl" for part in ("encoder", "decoder"))
     encoder, decoder, vocab = load_pair(*files, weights, device)
     source, _ = batches.prepare_split(settings, encoder, "val", vocab)
@@ -177,7 +178,7 @@ def main() -> None:
     args = parser.parse_args()
     plain_words_without_nltk()
     print(machine())
-    device, stages = pick_device(), {}
+    device, stages = get_device(), {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         data = make_coco_size(args.data, folder) if args.coco_size else args.data

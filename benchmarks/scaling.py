@@ -17,9 +17,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from common import machine
+from benchmarks.common import machine
 
-from data_loader import PackedCaptions, length_batches, read_captions
+from data_loader import PackedCaptions, bucket_batches
+from captioning.data.coco import read_captions
 from vocabulary import Vocabulary, tokenize
 
 SETS = {  # photos and captions to train on
@@ -66,14 +67,14 @@ def measure(captions: int) -> tuple[float, float, float]:
         packed = read_and_pack(Path(scratch))
         seconds, memory = time.process_time() - began, most_memory() - before
     began = time.process_time()
-    length_batches(packed.lengths, 128, seed=0)
+    bucket_batches(packed.lengths, 128, seed=0)
     return seconds / captions, memory / captions, (time.process_time() - began) / captions
 
 
 def read_and_pack(root: Path) -> PackedCaptions:
     captions = read_captions(root, "train")
     words = [tokenize(text) for text in captions.captions]
-    return PackedCaptions(words, captions.photo_of, Vocabulary.build(words, 1))
+    return PackedCaptions(words, captions.photo_index, Vocabulary.build(words, 1))
 
 
 def in_bytes(size: float) -> str:

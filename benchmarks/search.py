@@ -12,11 +12,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from common import machine, rate, report
+from benchmarks.common import machine, rate, report
 
 from model import NEEDS_GRID, make_decoder
-from search import beam_search
-from speed import pick_device
+from captioning.inference.search import beam_search
+from captioning.device import get_device
 
 
 @torch.inference_mode()
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[1, 8, 64, 512])
     args = parser.parse_args()
     print(machine())
-    device, rows = pick_device(), []
+    device, rows = get_device(), []
     for kind in args.decoders:
         config = {"embed_size": 256, "hidden_size": 512, "vocab_size": 3_000}
         decoder = make_decoder(kind, **config).to(device).eval()

@@ -14,12 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from common import machine, rate, report, timed
+from benchmarks.common import machine, rate, report, timed
 
-from data_loader import PackedCaptions, length_batches
+from data_loader import PackedCaptions, bucket_batches
 from model import NEEDS_GRID, make_decoder
-from speed import fast_dtype, pick_device
-from train import caption_loss
+from captioning.device import compute_dtype, get_device
+from captioning.training.losses import caption_loss
 from vocabulary import Vocabulary
 
 WORDS = 10  # of a caption
@@ -28,7 +28,7 @@ PHOTOS, GROWTH = 5_000, (1, 2, 4, 8)
 
 def training_step(kind: str, vocab_size: int, batch: int, dtype: torch.dtype):
     """A function that makes one step: loss, gradient, update."""
-    device = pick_device()
+    device = get_device()
     config = {"embed_size": 256, "hidden_size": 512, "vocab_size": vocab_size}
     decoder = make_decoder(kind, **config).to(device)
     optimizer = torch.optim.Adam(decoder.parameters(), fused=True)
@@ -57,11 +57,11 @@ def growth(batch: int) -> list[dict]:
             texts * times, [i % PHOTOS for i in range(len(texts) * times)], vocab
         )
         stages: dict[str, float] = {}
-        step = training_step("lstm", len(vocab), batch, fast_dtype(pick_device()))
+        step = training_step("lstm", len(vocab), batch, compute_dtype(get_device()))
         with timed(stages, "epoch"):
-            for numbers in length_batches(packed.lengths, batch, seed=0):
+            for numbers in bucket_batches(packed.lengths, batch, seed=0):
                 packed.batch(numbers)
-                features[packed.photo_of[numbers]].float()
+                features[packed.photo_index[numbers]].float()
                 step()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         captions = len(packed)
@@ -84,7 +84,7 @@ def main() -> None:
     args = parser.parse_args()
     print(machine())
     report("Training: growth with the captions", growth(args.batch_sizes[0]))  # memory: first
-    fast, rows = fast_dtype(pick_device()), []
+    fast, rows = compute_dtype(get_device()), []
     for kind in args.decoders:
         for vocab_size in args.vocab_sizes:
             for batch in args.batch_sizes:

@@ -1,52 +1,65 @@
-"""Several processes that train one model. torchrun starts them; without it, all this is nothing.
+"""Several processes that train one model. torchrun starts them; without it, nothing here acts.
 
     torchrun --nproc-per-node 8 train.py --data data/coco --out models/coco
 
-    joined(device)            inside the block this process is one of many, where torchrun says so
-    rank(), world()           which one, of how many; process 0 is the only one that writes
-    share(rows)               rows[rank::world]: every row belongs to exactly one process
-    sum_gradients(...)        what all processes learned from their shares of one batch
-    gather(thing)             the thing of every process, on every process; waits for the slowest
-    from_first(thing)         process 0's thing, on every process
-    agree(thing, name)        refuses to go on where the processes do not have the same thing
+    init_distributed(device)   inside the block this process is one of many, if torchrun started it
+    rank(), world_size()       which process, of how many; only process 0 writes
+    shard(rows)                rows[rank::world_size]: every row belongs to exactly one process
+    sum_gradients(...)         sums the gradients that all processes computed on one batch
+    all_gather(value)          the value of every process, on every process; waits for the slowest
+    broadcast(value)           process 0's value, on every process
+    check_in_sync(value, name) stops where the processes do not have the same value
+    BatchShare                 which fraction of a batch this process has
 
-Every process has the whole model and the same weights. Of each batch it takes its share; a loss is
+Every process has the whole model and the same weights. Of each batch it takes its shard; a loss is
 a sum over words divided by the words of the whole batch, so the sum of the gradients is the
-gradient of the whole batch, whoever computed which part (data parallelism: Goyal et al. 2017,
-arXiv:1706.02677). Nothing is trusted to luck: equal numbers in, equal steps, equal weights.
+gradient of the whole batch, whichever process computed which part (data parallelism: Goyal et al.
+2017, arXiv:1706.02677). Equal inputs give equal steps, and equal steps give equal weights.
 """
 
 import contextlib
 import os
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from speed import pick_device
+from captioning.device import get_device
 
-PATIENCE = timedelta(minutes=10)  # a process that is silent for so long is taken for dead
-GO_ON = "Start the same command again with --resume: it goes on from the last checkpoint."
-Thing = TypeVar("Thing")
-Rows = TypeVar("Rows", Tensor, Sequence)
+TIMEOUT = timedelta(minutes=10)  # a process that is silent for longer is taken for dead
+RESUME_HINT = "Start the same command again with --resume: it continues from the last checkpoint."
+Value = TypeVar("Value")
+Rows = TypeVar("Rows", Tensor, range, list)
 
 
-def world() -> int:
+def world_size() -> int:
+    """Return the number of processes."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+class BatchShare(NamedTuple):
+    """The fractions of a batch's words and captions that this process has."""
+
+    words: float = 1.0
+    captions: float = 1.0
+
+
+FULL_BATCH = BatchShare()
+
+
 def rank() -> int:
-    return dist.get_rank() if world() > 1 else 0
+    """Return the number of this process, counted from 0."""
+    return dist.get_rank() if world_size() > 1 else 0
 
 
 @contextlib.contextmanager
-def joined(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[None]:
-    """Inside the block the processes that torchrun started know each other.
+def init_distributed(device: str = "auto", timeout: timedelta = TIMEOUT) -> Iterator[None]:
+    """Connect the processes that torchrun started, for the length of the block.
 
     device  "auto", "cuda" (one GPU for each process of a machine) or "cpu"
 
@@ -56,7 +69,7 @@ def joined(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[Non
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:  # torchrun sets it
         yield
         return
-    kind, local = pick_device(device).type, int(os.environ["LOCAL_RANK"])
+    kind, local = get_device(device).type, int(os.environ["LOCAL_RANK"])
     if kind == "mps":
         raise ValueError("Several processes need CUDA or the CPU; add --device cpu.")
     if kind == "cuda":
@@ -67,74 +80,83 @@ def joined(device: str = "auto", patience: timedelta = PATIENCE) -> Iterator[Non
                 "--device cpu."
             )
         torch.cuda.set_device(local)  # from here on, "cuda" means this one
-    signal.signal(signal.SIGTERM, stopped)
-    with watched():
+    signal.signal(signal.SIGTERM, handle_sigterm)
+    with readable_errors():
         backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=patience)
+        dist.init_process_group(backend, timeout=timeout)
     yield
     dist.destroy_process_group()
 
 
-def stopped(signal_number: int, frame: object) -> None:
-    """torchrun ends the others when one process dies."""
-    sys.exit(f"error: process {rank()} was told to stop: another one died, see above. {GO_ON}")
+def handle_sigterm(signal_number: int, frame: object) -> None:
+    """Exit with a sentence: torchrun ends the other processes when one of them dies."""
+    sys.exit(f"error: process {rank()} was stopped: another process died, see above. {RESUME_HINT}")
 
 
 @contextlib.contextmanager
-def watched() -> Iterator[None]:
-    """What the libraries below say about a lost process, in a sentence."""
+def readable_errors() -> Iterator[None]:
+    """Turn what the libraries raise about a lost process into one sentence."""
     try:
         yield
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:120]
         raise ConnectionError(
-            f"process {rank()} lost the others: one died, or the network did ({reason}). {GO_ON}"
+            f"process {rank()} lost the other processes: one of them died, or the network did ({reason}). {RESUME_HINT}"
         ) from None
 
 
-def share(rows: Rows) -> Rows:
-    return rows[rank() :: world()]
+def shard(rows: Rows) -> Rows:
+    """Return this process's rows: every `world_size`-th, from `rank` on."""
+    return rows[rank() :: world_size()]
+
+
+def share_of(lengths: Tensor) -> BatchShare:
+    """lengths (B,) of a whole batch's captions -> this process's share of that batch"""
+    words = lengths - 1  # <start> is not a target
+    mine = shard(words)
+    return BatchShare(int(mine.sum()) / int(words.sum()), len(mine) / len(words))
 
 
 def sum_gradients(parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
-    """Adds up the gradients over all processes; returns the sum of their losses.
+    """Sum the gradients over all processes, in place; return the sum of their losses.
 
-    One message with everything in it: many small ones would wait for each other.
+    All gradients travel in one message: many small messages would wait for each other.
     """
-    if world() == 1:
+    if world_size() == 1:
         return loss
     gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    everything = torch.cat([*(gradient.flatten() for gradient in gradients), loss.view(1)])
-    with watched():
-        dist.all_reduce(everything)
-    *sums, total = everything.split([*(p.numel() for p in parameters), 1])
+    message = torch.cat([*(gradient.flatten() for gradient in gradients), loss.view(1)])
+    with readable_errors():
+        dist.all_reduce(message)
+    *sums, total = message.split([*(p.numel() for p in parameters), 1])
     for parameter, part in zip(parameters, sums, strict=True):
         parameter.grad = part.view_as(parameter)
     return total[0]
 
 
-def gather(thing: Thing) -> list[Thing]:
-    """One entry for each process, in the order of their ranks."""
-    if world() == 1:
-        return [thing]
-    things: list[Any] = [None] * world()
-    with watched():
-        dist.all_gather_object(things, thing)
-    return things
+def all_gather(value: Value) -> list[Value]:
+    """Return the value of every process, in the order of their ranks."""
+    if world_size() == 1:
+        return [value]
+    values: list[Any] = [None] * world_size()
+    with readable_errors():
+        dist.all_gather_object(values, value)
+    return values
 
 
-def from_first(thing: Thing) -> Thing:
-    if world() == 1:
-        return thing
-    things = [thing]
-    with watched():
-        dist.broadcast_object_list(things, src=0)
-    return things[0]
+def broadcast(value: Value) -> Value:
+    """Return process 0's value on every process."""
+    if world_size() == 1:
+        return value
+    values = [value]
+    with readable_errors():
+        dist.broadcast_object_list(values, src=0)
+    return values[0]
 
 
-def agree(thing: object, name: str) -> None:
-    """ValueError on every process where one has another `thing`: called `name` in the sentence."""
-    if any(other != thing for other in gather(thing)):
+def check_in_sync(value: object, name: str) -> None:
+    """Raise ValueError on every process if one of them has another `value`, called `name`."""
+    if any(other != value for other in all_gather(value)):
         raise ValueError(
             f"the processes do not see the same {name}: all need the same command, the same kind "
             "of hardware, and data and output on a disk that all of them share."

@@ -1,21 +1,20 @@
-"""A captioner as ONNX files, for programs without PyTorch; checked word by word.
+"""Export a captioner to ONNX, for programs without PyTorch; checked caption by caption.
 
-    python -m extras.export --encoder-file models/toy-lstm/encoder.pkl \\
+    python -m recipes.export_onnx --encoder-file models/toy-lstm/encoder.pkl \\
         --decoder-file models/toy-lstm/decoder.pkl --out captioner.onnx --check PHOTOS
 
-    captioner.onnx        images (B, 3, H, W), normalised -> state_0, state_1 ...: what the decoder
-                          remembers of them before the first word
+    captioner.onnx        images (B, 3, H, W), normalized -> state_0, state_1 ...: the state of the
+                          decoder before the first word
     captioner.step.onnx   word (B,), state_0 ... -> logits (B, V), next_0, next_1 ...
     captioner.json        the words, and how a photo becomes an image
 
-Any B; everything in float32. `extras/onnx_caption.py` captions photos with these three files,
-onnxruntime, numpy and Pillow. `--check` captions the photos of a folder both ways and prints a
-table of sizes, speeds and how many captions are the same.
+Any B; everything in float32. `recipes/onnx_caption.py` captions photos with these three files,
+onnxruntime, numpy and Pillow. `--check` captions photos both ways and prints a table of sizes and
+speeds, and how many captions are the same.
 """
 
 import argparse
 import json
-import os
 import sys
 import time
 import warnings
@@ -25,20 +24,21 @@ import torch
 from torch import Tensor, nn
 
 from caption import find_photos
-from contract import Decoder
+from captioning.data.photos import PhotoTransform, read_photo
+from captioning.files import PathLike, atomic_write, cli_errors
+from captioning.inference.search import greedy
+from captioning.models.decoder import Decoder
+from captioning.models.serialization import load_pair
 from model import EncoderCNN
-from photos import PhotoTransform, read_photo
-from saving import load_pair
-from search import greedy
-from vocabulary import ENCLITIC, Vocabulary, cli_errors, write_atomically
+from vocabulary import ENCLITIC, Vocabulary
 
 try:
-    from extras.onnx_caption import OnnxCaptioner
+    from recipes.onnx_caption import OnnxCaptioner
 except ImportError:
     sys.exit("The export needs its own packages: pip install -r requirements-extra.txt")
 
 MAX_WORDS = 20
-TRIED = (2, 14)  # torch; the exporter of 2.11 writes graphs for one size of batch only
+MIN_TORCH = (2, 14)  # the exporter of 2.11 writes graphs for a single batch size
 
 
 class Start(nn.Module):
@@ -53,7 +53,7 @@ class Start(nn.Module):
 
 
 class Step(nn.Module):
-    """word, state -> logits, next state: the tuple laid flat, without the attention."""
+    """word, state -> logits, next state: the tuple flattened, without the attention."""
 
     def __init__(self, decoder: Decoder):
         super().__init__()
@@ -65,24 +65,24 @@ class Step(nn.Module):
 
 
 def export(
-    encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: str | os.PathLike
+    encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: PathLike
 ) -> list[Path]:
-    """Writes the three files beside each other; returns their paths."""
-    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < TRIED:
+    """Write the three files beside each other; return their paths."""
+    if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MIN_TORCH:
         raise ValueError(
-            f"the export was tried with torch {TRIED[0]}.{TRIED[1]} and fails with 2.11; here is "
-            f"{torch.__version__}: pip install --upgrade torch torchvision"
+            f"the export needs torch {MIN_TORCH[0]}.{MIN_TORCH[1]} or newer, not {torch.__version__}: "
+            "pip install --upgrade torch torchvision"
         )
     out = Path(out)
-    step_file, about_file = out.with_suffix(".step.onnx"), out.with_suffix(".json")
-    about = {"words": vocab.words, "enclitic": ENCLITIC.pattern}
-    about["transform"] = encoder.backbone.transform
+    step_file, info_file = out.with_suffix(".step.onnx"), out.with_suffix(".json")
+    info = {"words": vocab.words, "enclitic": ENCLITIC.pattern}
+    info["transform"] = encoder.backbone.transform
     batch = torch.export.Dim.DYNAMIC
     side = encoder.backbone.transform["crop"]
     images = torch.zeros(2, 3, side, side)
     with torch.no_grad():
         state = Start(encoder, decoder)(images)
-        for word in range(2):  # a Transformer's state grows: go on until its sizes differ
+        for word in range(2):  # a Transformer's state grows: two steps show which sizes change
             before = [part.shape for part in state]
             state = decoder.step(torch.full((2,), word), state)[1]
     grows = [
@@ -97,9 +97,9 @@ def export(
     write_graph(
         step_file, Step(decoder), (word, *state), ["word", *names], ["logits", *nexts], shapes
     )
-    with write_atomically(about_file, "w") as file:
-        json.dump(about, file, ensure_ascii=False)
-    return [out, step_file, about_file]
+    with atomic_write(info_file, "w") as file:
+        json.dump(info, file, ensure_ascii=False)
+    return [out, step_file, info_file]
 
 
 def write_graph(
@@ -111,7 +111,7 @@ def write_graph(
     shapes: tuple,
 ) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the exporter's own parts, about each other
+        warnings.simplefilter("ignore")  # the exporter warns about its own parts
         program = torch.onnx.export(
             module.eval(),
             inputs,
@@ -121,14 +121,14 @@ def write_graph(
             dynamic_shapes=shapes,
             verbose=False,
         )
-    with write_atomically(path) as file:
+    with atomic_write(path) as file:
         file.write(program.model_proto.SerializeToString())
 
 
 def check(
     encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, files: list[Path], photos: list[Path]
 ) -> tuple[int, str]:
-    """How many photos get the same caption both ways, and a table of sizes and speeds."""
+    """Return how many photos get the same caption both ways, and a table of sizes and speeds."""
     onnx = OnnxCaptioner(files[0])
     transform = PhotoTransform(**encoder.backbone.transform)
     start, by_torch = time.perf_counter(), []
@@ -152,13 +152,13 @@ def check(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes a captioner as ONNX files.")
+    parser = argparse.ArgumentParser(description="Export a captioner to ONNX.")
     parser.add_argument("--encoder-file", default="models/toy-lstm/encoder.pkl")
     parser.add_argument("--decoder-file", default="models/toy-lstm/decoder.pkl")
-    parser.add_argument("--weights", help="the backbone's, if not where the encoder file says")
+    parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument("--out", default="build/captioner.onnx", help="%(default)s")
     parser.add_argument("--check", nargs="+", help="caption these photos or folders both ways")
-    parser.add_argument("--most", type=int, default=100, help="photos to check (%(default)s)")
+    parser.add_argument("--most", type=int, default=100, help="maximum photos to check (%(default)s)")
     args = parser.parse_args()
     with cli_errors():
         parts = load_pair(args.encoder_file, args.decoder_file, args.weights)
@@ -169,7 +169,7 @@ def main() -> None:
             same, table = check(*parts, files, photos)
             print(table, f"the same caption for {same} of {len(photos)} photos", sep="\n")
             if same < len(photos):
-                raise ValueError("some captions differ; these files are not to be trusted")
+                raise ValueError("some captions differ: do not use these files")
 
 
 if __name__ == "__main__":

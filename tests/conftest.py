@@ -1,113 +1,26 @@
-"""What the core tests share: a tiny data set, a tiny encoder, one of every decoder, one short run.
+"""Fixtures that tests in every folder share; the plain functions are in helpers.py.
 
 data        folder in COCO's layout: 12 training and 6 validation photos, drawn on the spot
-weights     state dict of a narrow ResNet-50 with 0.03 M numbers, which sees 48 x 48 pixels
+weights     state dict of a narrow ResNet-50 with 0.03 M parameters, which sees 48 x 48 pixels
 encoder     EncoderCNN with it, grid=True: P = 9 places, D = 128
-make(kind)  a small decoder with random weights, one of KINDS, in eval mode
 run         folder of a finished training run on all this
 """
 
-import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image, ImageDraw
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))  # so that a bare `pytest` finds the modules, too
-
-from backbones import narrow_resnet50  # noqa: E402
-from contract import Decoder  # noqa: E402
-from data_loader import read_captions  # noqa: E402
-from model import EncoderCNN, make_decoder  # noqa: E402
-from photos import PhotoTransform, read_photo  # noqa: E402
-from settings import Settings  # noqa: E402
+from captioning.data.coco import read_captions
+from captioning.data.photos import PhotoTransform, read_photo
+from captioning.models.backbone import narrow_resnet50
+from captioning.training.config import TrainConfig
+from model import EncoderCNN
+from tests.helpers import EMBED, write_data
 
 torch.set_num_threads(1)  # tensors are tiny: a second thread would only wait
-
-COLOURS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 70, 220)}
-SHAPES = ("ball", "box")
-PLACES = {"beach": (240, 220, 150), "snow": (235, 240, 245), "street": (110, 110, 115)}
-
-EMBED, HIDDEN, VOCAB, PLACES_SEEN = 12, 16, 9, 4
-KINDS = {
-    "rnn": {"kind": "rnn"},
-    "rnn, relu": {"kind": "rnn", "nonlinearity": "relu"},
-    "gru": {"kind": "gru"},
-    "gru, 2 layers": {"kind": "gru", "num_layers": 2},
-    "lstm": {"kind": "lstm"},
-    "lstm, 2 layers": {"kind": "lstm", "num_layers": 2},
-    "lstm, image as state": {"kind": "lstm", "num_layers": 2, "image_as": "state"},
-    "attention": {"kind": "attention"},
-    "transformer": {"kind": "transformer", "num_layers": 1, "num_heads": 2},
-    "transformer, 2 layers": {"kind": "transformer", "num_layers": 2, "num_heads": 4},
-}
-
-
-def make(name: str, vocab_size: int = VOCAB, loud: float = 2.0, seed: int = 0, **more) -> Decoder:
-    """The decoder KINDS[name] in eval mode; `loud` times its usual weights, so words differ."""
-    torch.manual_seed(seed)
-    sizes = {"embed_size": EMBED, "hidden_size": HIDDEN, "vocab_size": vocab_size}
-    decoder = make_decoder(**(sizes | KINDS[name] | more)).eval()
-    with torch.no_grad():
-        for parameter in decoder.parameters():
-            parameter.mul_(loud)
-    return decoder
-
-
-def random_features(images: int, seed: int = 1) -> torch.Tensor:
-    """(B, P, E) that no two images share"""
-    chance = torch.Generator().manual_seed(seed)
-    return torch.randn(images, PLACES_SEEN, EMBED, generator=chance)
-
-
-def random_captions(images: int, words: int, vocab_size: int = VOCAB, seed: int = 2):
-    """(B, T): `<start>`, then words that are none of the special ones"""
-    chance = torch.Generator().manual_seed(seed)
-    captions = torch.randint(4, vocab_size, (images, words), generator=chance)
-    captions[:, 0] = 0
-    return captions
-
-
-def draw(path: Path, colour: str, shape: str, place: str, left: int) -> None:
-    photo = Image.new("RGB", (60, 50), PLACES[place])
-    pen = ImageDraw.Draw(photo)
-    box = (left, 10, left + 28, 40)
-    (pen.ellipse if shape == "ball" else pen.rectangle)(box, fill=COLOURS[colour])
-    photo.save(path, quality=92)
-
-
-def write_split(root: Path, split: str, photos: int, first: int) -> None:
-    """Photos and captions of one split, in COCO's layout."""
-    folder = root / "images" / split
-    folder.mkdir(parents=True)
-    (root / "annotations").mkdir(exist_ok=True)
-    images, annotations = [], []
-    for number in range(first, first + photos):
-        colour = list(COLOURS)[number % 3]
-        shape = SHAPES[number // 3 % 2]
-        place = list(PLACES)[(number // 2) % 3]
-        name = f"photo_{number:03}.jpg"
-        draw(folder / name, colour, shape, place, left=(7 * number) % 30)
-        images.append({"id": number, "file_name": name, "width": 60, "height": 50})
-        for caption in (
-            f"A {colour} {shape}.",
-            f"There is a {colour} {shape} on the {place}.",
-            f"The {place}, and a {shape} that is {colour}",
-        ):
-            annotations.append({"id": len(annotations), "image_id": number, "caption": caption})
-    content = {"images": images, "annotations": annotations}
-    path = root / "annotations" / f"captions_{split}.json"
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
-def write_data(root: Path) -> Path:
-    write_split(root, "train2014", 12, first=0)
-    write_split(root, "val2014", 6, first=100)
-    return root
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -155,11 +68,11 @@ def encoder(weights) -> EncoderCNN:
 def settings_of(data, weights):
     """Settings of a training run that takes a second; `settings_of(out, ...)` changes some."""
 
-    def settings(out: Path, **changed) -> Settings:
+    def settings(out: Path, **changed) -> TrainConfig:
         small = {"embed_size": 16, "hidden_size": 24, "batch_size": 8, "vocab_threshold": 1}
         small |= {"data": str(data), "weights": str(weights), "out": str(out), "num_epochs": 2}
         small |= {"device": "cpu", "precision": "float32", "print_every": 2, "lr": 5e-3}
-        return Settings(**(small | changed))
+        return TrainConfig(**(small | changed))
 
     return settings
 
@@ -172,7 +85,7 @@ def run(data, weights, tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("run")
     small = {"embed_size": 16, "hidden_size": 24, "batch_size": 8, "vocab_threshold": 1}
     train(
-        Settings(
+        TrainConfig(
             data=str(data), weights=str(weights), out=str(out), num_epochs=2, lr=1e-2,
             device="cpu", precision="float32", **small,
         )

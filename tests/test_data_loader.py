@@ -1,23 +1,18 @@
-"""COCO's format -> batches: every caption once, padded and masked; broken data is refused."""
+"""Captions -> batches: every caption once an epoch, padded, with images of the same row."""
 
 import json
 from collections import Counter
 
 import pytest
 import torch
-from conftest import write_data
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from data_loader import (
-    PackedCaptions,
-    find_split,
-    get_loader,
-    length_batches,
-    read_captions,
-)
-from photos import PhotoTransform
+from captioning.data.coco import read_captions
+from captioning.data.photos import PhotoTransform
+from data_loader import PackedCaptions, bucket_batches, get_loader
+from tests.helpers import write_data
 from vocabulary import Vocabulary, tokenize
 
 small = PhotoTransform(resize=40, crop=32)
@@ -28,142 +23,6 @@ def all_captions(loader) -> Counter:
     return Counter(
         loader.dataset.vocab.decode(caption.tolist()) for _, batch in loader for caption in batch
     )
-
-
-# --- reading ---------------------------------------------------------------------------------
-
-
-def test_read_captions_is_what_pycocotools_reads(data, capsys):
-    coco = pytest.importorskip("pycocotools.coco").COCO(find_split(data, "train")[0])
-    captions = read_captions(data, "train")
-    assert {p.id: p.path.name for p in captions.photos} == {
-        i: image["file_name"] for i, image in coco.imgs.items()
-    }
-    references = captions.references()
-    for image_id in coco.imgs:
-        anns = coco.loadAnns(coco.getAnnIds(imgIds=image_id))
-        assert references[image_id] == [a["caption"] for a in anns]
-
-
-def test_a_split_is_found_with_and_without_its_year(data):
-    assert find_split(data, "val") == find_split(data, "val2014")
-    with pytest.raises(FileNotFoundError, match=r"captions_test\*\.json \(it has: train2014, val"):
-        find_split(data, "test")
-
-
-def test_first_photos_and_without_photos(data):
-    captions = read_captions(data, "train")
-    first = captions.first(5)
-    assert first.photos == captions.photos[:5]
-    assert first.captions == captions.captions[:15]
-    left = captions.without({0, 3})
-    assert left.photos == captions.photos  # rows keep their meaning
-    assert set(left.photo_of) == set(range(12)) - {0, 3}
-    assert captions.first(None) is captions
-    assert len(captions.first(99).captions) == 36
-    with pytest.raises(ValueError, match="num_samples"):
-        captions.first(0)
-
-
-def annotations_of(root, content) -> None:
-    path = root / "annotations" / "captions_train2014.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-
-
-IMAGES = [{"id": 0, "file_name": "photo_000.jpg"}, {"id": 1, "file_name": "photo_001.jpg"}]
-CAPTIONS = [{"image_id": 0, "caption": "a dog"}, {"image_id": 1, "caption": "a cat"}]
-
-
-def named(name) -> dict:
-    return {"images": [{"id": 0, "file_name": name}], "annotations": CAPTIONS[:1]}
-
-
-def captioned(annotation) -> dict:
-    return {"images": IMAGES, "annotations": [annotation]}
-
-
-BROKEN = {
-    "no JSON": ("{images", "is not JSON"),
-    "empty": ("", "is not JSON"),
-    "binary": ("\0\0", "is not JSON"),
-    "deep": ("[" * 100_000, "is not JSON"),
-    "a list": ([1, 2], "holds a JSON list"),
-    "no images": ({"annotations": CAPTIONS}, "COCO's caption format"),
-    "no captions": ({"images": IMAGES, "annotations": []}, "has no captions"),
-    "no annotations": ({"images": IMAGES}, "has no captions"),
-    "nothing": ({"images": [], "annotations": []}, "has no captions"),
-    "images null": ({"images": None, "annotations": CAPTIONS}, "COCO's caption format"),
-    "images a number": ({"images": 7, "annotations": CAPTIONS}, "COCO's caption format"),
-    "images texts": ({"images": ["a.jpg"], "annotations": []}, "COCO's caption format"),
-    "annotations null": ({"images": IMAGES, "annotations": None}, "COCO's caption format"),
-    "annotations texts": (captioned("a dog"), "COCO's caption format"),
-    "no file name": ({"images": [{"id": 0}], "annotations": CAPTIONS}, "COCO's caption format"),
-    "id a list": ({"images": [{"id": [0], "file_name": "a.jpg"}]}, "COCO's caption format"),
-    "image_id a list": (captioned({"image_id": [0], "caption": "a"}), "COCO's caption format"),
-    "image_id a dict": (captioned({"image_id": {}, "caption": "a"}), "COCO's caption format"),
-    "no image_id": (captioned({"caption": "a dog"}), "COCO's caption format"),
-    "unknown image_id": (captioned({"image_id": 9, "caption": "a"}), r"does not list .*image_id 9"),
-    "caption null": (captioned({"image_id": 0, "caption": None}), r"no text \(image_id 0"),
-    "caption a list": (captioned({"image_id": 1, "caption": ["a"]}), r"no text \(image_id 1"),
-    "same id twice": ({"images": [IMAGES[0]] * 2, "annotations": CAPTIONS[:1]}, "the same id"),
-    "missing photo": (named("none.jpg"), r"1 of 1 photos that are not in .*none\.jpg"),
-    "up and out": (named("../../secret.jpg"), "no plain file name"),
-    "absolute": (named("/etc/passwd"), "no plain file name"),
-    "windows drive": (named("C:photo.jpg"), "no plain file name"),
-    "windows path": (named("..\\photo.jpg"), "no plain file name"),
-    "dots": (named(".."), "no plain file name"),
-    "no name": (named(""), "no plain file name"),
-    "null byte": (named("a\0.jpg"), "no plain file name"),
-    "name a number": (named(7), "no plain file name"),
-    "name a list": (named(["a.jpg"]), "no plain file name"),
-}
-
-
-@pytest.fixture(scope="module")
-def breakable(tmp_path_factory):
-    return write_data(tmp_path_factory.mktemp("breakable"))
-
-
-@pytest.mark.parametrize(("content", "cause"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_annotation_file_is_refused_in_one_sentence(breakable, content, cause):
-    annotations_of(breakable, content)
-    with pytest.raises((ValueError, FileNotFoundError), match=cause) as error:
-        read_captions(breakable, "train")
-    assert "captions_train2014.json" in str(error.value)
-    assert "\n" not in str(error.value)
-    annotations_of(breakable, {"images": IMAGES, "annotations": CAPTIONS})
-    assert read_captions(breakable, "train").captions == ["a dog", "a cat"]
-
-
-json_value = st.recursive(
-    st.none() | st.booleans() | st.integers(0, 1) | st.text(max_size=3) | st.just("photo_000.jpg"),
-    lambda inner: (
-        st.lists(inner, max_size=3)
-        | st.dictionaries(
-            st.sampled_from(["id", "image_id", "file_name", "caption", "images"]), inner, max_size=4
-        )
-    ),
-    max_leaves=8,
-)
-
-
-@examples(deadline=None, max_examples=100, derandomize=True)
-@given(images=json_value, annotations=json_value)
-def test_any_json_is_read_or_refused(breakable, images, annotations):
-    annotations_of(breakable, {"images": images, "annotations": annotations})
-    try:
-        read_captions(breakable, "train")
-        sentence = "captions_train2014.json is good"
-    except (ValueError, FileNotFoundError) as error:
-        sentence = str(error)
-    assert "captions_train2014.json" in sentence
-
-
-def test_a_folder_without_data_says_how_to_get_some(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"toy_coco\.py"):
-        read_captions(tmp_path / "none", "train")
-    with pytest.raises(FileNotFoundError, match="it has: none"):
-        read_captions(tmp_path, "train")
 
 
 # --- packing and batches ---------------------------------------------------------------------
@@ -187,28 +46,28 @@ def test_a_packed_batch_is_each_caption_padded(captions, chance):
 @given(st.lists(st.integers(2, 30), min_size=1, max_size=300), st.integers(1, 40), st.integers(0))
 def test_every_caption_is_in_exactly_one_batch(lengths, batch_size, seed):
     lengths = torch.tensor(lengths)
-    batches = length_batches(lengths, batch_size, seed % 2**31, pool=3)
+    batches = bucket_batches(lengths, batch_size, seed % 2**31, pool=3)
     assert sorted(torch.cat(batches).tolist()) == list(range(len(lengths)))
     assert len(batches) == -(-len(lengths) // batch_size)
     assert sum(len(b) < batch_size for b in batches) <= 1
-    again = length_batches(lengths, batch_size, seed % 2**31, pool=3)
+    again = bucket_batches(lengths, batch_size, seed % 2**31, pool=3)
     assert all(torch.equal(a, b) for a, b in zip(batches, again, strict=True))
 
 
 def test_lengths_in_a_batch_are_similar_and_epochs_differ():
     lengths = torch.randint(5, 25, (4000,), generator=torch.Generator().manual_seed(0))
-    batches = length_batches(lengths, 50, seed=1)
+    batches = bucket_batches(lengths, 50, seed=1)
     padding = sum(int((lengths[b].max() - lengths[b]).sum()) for b in batches)
     assert padding < 0.02 * lengths.sum()  # batches in random order waste 60 %
     means = torch.tensor([lengths[b].float().mean() for b in batches])
     assert (means.diff() > 0).float().mean() < 0.7  # short and long ones take turns
-    other = length_batches(lengths, 50, seed=2)
+    other = bucket_batches(lengths, 50, seed=2)
     assert not torch.equal(torch.cat(batches), torch.cat(other))
 
 
 def test_batch_size_below_one_is_refused():
     with pytest.raises(ValueError, match="batch_size"):
-        length_batches(torch.tensor([3, 4]), 0, 0)
+        bucket_batches(torch.tensor([3, 4]), 0, 0)
 
 
 # --- get_loader ------------------------------------------------------------------------------

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from tests.helpers import ROOT
 
-from backbones import load_plain
+from captioning.safe_load import safe_load
 from train import train
 
 RUN = """
@@ -89,7 +89,7 @@ def losses(out: Path) -> list[float]:
 
 
 def weights(out: Path, epoch: int) -> dict[str, torch.Tensor]:
-    parts = [load_plain(out / f"{part}-{epoch}.pkl") for part in ("encoder", "decoder")]
+    parts = [safe_load(out / f"{part}-{epoch}.pkl") for part in ("encoder", "decoder")]
     return parts[0]["state_dict"] | parts[1]["state_dict"]
 
 
@@ -158,13 +158,13 @@ def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_goes_on(start
 
 
 def test_alone_nothing_is_asked_of_others():
-    import distributed
+    from captioning import distributed
 
-    with distributed.joined("cpu"):
-        assert (distributed.rank(), distributed.world()) == (0, 1)
-        assert distributed.gather("me") == ["me"]
-        assert distributed.from_first("me") == "me"
-        assert torch.equal(distributed.share(torch.arange(5)), torch.arange(5))
+    with distributed.init_distributed("cpu"):
+        assert (distributed.rank(), distributed.world_size()) == (0, 1)
+        assert distributed.all_gather("me") == ["me"]
+        assert distributed.broadcast("me") == "me"
+        assert torch.equal(distributed.shard(torch.arange(5)), torch.arange(5))
         loss = torch.tensor(2.0)
         assert distributed.sum_gradients([torch.nn.Parameter(torch.ones(2))], loss) is loss
-        distributed.agree(3, "number")
+        distributed.check_in_sync(3, "number")

@@ -7,14 +7,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from vocabulary import Vocabulary, cli_errors, read_json, tokenize, write_atomically
+from vocabulary import Vocabulary, tokenize
+from captioning.files import cli_errors, read_json, atomic_write
 
 # Words as captions have them: plain, hyphened, numbers, possessives, contractions, punctuation.
 letters = st.text("abcdeglnorstuw", min_size=1, max_size=8)
 ending = st.sampled_from(["", "", "", "s", "'s", "'re", "'ve", "'ll", "n't", "-red", "-42"])
 word = st.tuples(letters, ending).map("".join) | st.integers(0, 999).map(str)
-mark = st.sampled_from(["", "", "", ",", "!", "?", ";", " -", " ..."])
-caption_text = st.lists(st.tuples(word, mark), max_size=12).map(
+grade = st.sampled_from(["", "", "", ",", "!", "?", ";", " -", " ..."])
+caption_text = st.lists(st.tuples(word, grade), max_size=12).map(
     lambda pairs: " ".join(w.capitalize() + m for w, m in pairs)
 )
 words_only = st.lists(st.sampled_from(["a", "dog", "cat", "runs", "sits", "zebra"]), max_size=8)
@@ -94,7 +95,7 @@ def test_saved_is_loaded_and_is_plain_json(tmp_path):
     assert content["words"] == vocab.words
 
 
-BROKEN = {
+LOAD_ERRORS = {
     "empty": "",
     "no JSON": "{words",
     "half": '{"words": ["<start>", "<e',
@@ -111,7 +112,7 @@ BROKEN = {
 }
 
 
-@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("text", LOAD_ERRORS.values(), ids=LOAD_ERRORS)
 def test_a_broken_vocabulary_is_refused_in_one_sentence_that_names_it(tmp_path, text):
     path = tmp_path / "vocab.json"
     path.write_text(text, encoding="utf-8")
@@ -135,17 +136,17 @@ def test_vocab_threshold_below_one_is_refused():
 
 def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path):
     path = tmp_path / "file.txt"
-    with write_atomically(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.write("old")
 
     def write_half(file) -> None:
         file.write("ne")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), write_atomically(path, "w") as file:
+    with pytest.raises(KeyboardInterrupt), atomic_write(path, "w") as file:
         write_half(file)
     assert path.read_text(encoding="utf-8") == "old"
-    with write_atomically(path, "w") as file:
+    with atomic_write(path, "w") as file:
         file.write("new")
         assert path.read_text(encoding="utf-8") == "old"  # until the block ends
     assert path.read_text(encoding="utf-8") == "new"

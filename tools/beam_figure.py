@@ -1,13 +1,13 @@
-"""A beam search in a language of three words, and its tree, the figure `beam` of `draw_figures.py`.
+"""A beam search in a language of three words, and its tree: the figure `beam` of `draw_figures`.
 
 NEXT_WORD     the language: the probability of each next word
-beam_search   every hypothesis looked at, step by step
+beam_search   every hypothesis that is scored, step by step
 beam          the figure
 """
 
 import math
 
-from drawing import EDGE, MUTED, PALE, arrow, box, card, label, text
+from tools.figure_parts import EDGE, MUTED, PALE, arrow, box, card, label, text
 
 NEXT_WORD = {
     "<start>": {"a": 0.65, "red": 0.25, "kite": 0.10},
@@ -15,30 +15,35 @@ NEXT_WORD = {
     "red": {"kite": 0.80, "<end>": 0.20},
     "kite": {"<end>": 0.80, "a": 0.20},
 }
-ALPHA = 0.7  # how much longer captions are helped
+ALPHA = 0.7  # exponent of the length penalty: the larger, the longer the captions
+
+Hypothesis = tuple[tuple[str, ...], float]  # words, log-probability
 
 
-def beam_search(table: dict[str, dict[str, float]], width: int) -> list[list[tuple]]:
-    """All hypotheses looked at, step by step, as (words, log-probability, kept).
+def beam_search(
+    table: dict[str, dict[str, float]], width: int
+) -> list[list[tuple[tuple[str, ...], float, bool]]]:
+    """Return all hypotheses that are scored, step by step, as (words, log-probability, kept).
 
-    The `width` best of a step are kept; one that ends leaves its place empty, the others go on.
+    The `width` best of a step are kept; each one that ends makes the beam narrower by one.
     """
-    alive, steps = [(("<start>",), 0.0)], []
+    alive: list[Hypothesis] = [(("<start>",), 0.0)]
+    steps = []
     while alive:
-        tried = [
+        candidates = [
             ((*words, word), total + math.log(probability))
             for words, total in alive
             for word, probability in table[words[-1]].items()
         ]
-        kept = sorted(tried, key=lambda hypothesis: -hypothesis[1])[:width]
-        steps.append([(*hypothesis, hypothesis in kept) for hypothesis in tried])
+        kept = sorted(candidates, key=lambda hypothesis: -hypothesis[1])[:width]
+        steps.append([(*hypothesis, hypothesis in kept) for hypothesis in candidates])
         alive = [hypothesis for hypothesis in kept if hypothesis[0][-1] != "<end>"]
         width -= len(kept) - len(alive)
     return steps
 
 
-def penalty(length: int) -> float:
-    """What the sum of a caption is divided by (Wu et al., 2016, arXiv:1609.08144)."""
+def length_penalty(length: int) -> float:
+    """Return the divisor of a caption's log-probability (Wu et al., 2016, arXiv:1609.08144)."""
     return ((5 + length) / 6) ** ALPHA
 
 
@@ -68,17 +73,18 @@ def beam() -> None:
             middle = 0.36 * from_x + 0.64 * (x - 33), 0.36 * from_y + 0.64 * y
             label(ax, *middle, f"{edge:.2f}".replace("-", "−"), color=ink)
             text(ax, x, y + 22, f"{total:.2f}".replace("-", "−"), 11.5, color=ink, weight="bold")
-    finished.sort(key=lambda one: one[1] / penalty(len(one[0])))
+    finished.sort(key=lambda caption: caption[1] / length_penalty(len(caption[0])))
     rows = [("finished", "sum", "length", "penalty", "sum / penalty")]
     for words, total in finished:
-        divided = (f"{penalty(len(words)):.2f}", f"{total / penalty(len(words)):.2f}")
-        rows.append((" ".join(words), f"{total:.2f}", f"{len(words)}", *divided))
+        penalty = length_penalty(len(words))
+        score = (f"{penalty:.2f}", f"{total / penalty:.2f}")
+        rows.append((" ".join(words), f"{total:.2f}", f"{len(words)}", *score))
     for i, row in enumerate(rows):
         for j, (x, cell) in enumerate(zip((330, 528, 590, 662, 772), row, strict=True)):
             style = {"family": "monospace", "weight": "bold" if i == len(finished) else "normal"}
             style = style if i else {"color": MUTED}
             text(ax, x, 384 + 28 * i, cell.replace("-", "−"), ha="right" if j else "left", **style)
     ax.plot((330, 772), (398, 398), color=PALE, lw=1)
-    text(ax, 34, 384, "Green is kept, grey is dropped.", ha="left", color=MUTED)
+    text(ax, 34, 384, "Green is kept, gray is dropped.", ha="left", color=MUTED)
     text(ax, 34, 412, "length counts <end>", ha="left", color=MUTED)
     text(ax, 34, 440, f"penalty = ((5 + length) / 6) ** {ALPHA}", ha="left", color=MUTED)

@@ -1,9 +1,9 @@
-"""Draws the course's figures into this folder: `python images/draw_figures.py`. Matplotlib only.
+"""Draw the figures of the course into images/: `python -m tools.draw_figures`. Matplotlib only.
 
     model, shift, decoder_unrolled, attention, transformer, beam, data_path
 
-One function a figure. Its name is the file's, its docstring is the alt text, and every number in
-it is computed here. The beam is in `beam_tree.py`, the pens are in `drawing.py`.
+Each function draws the figure of its name; its docstring is the alt text, and every number in the
+figure is computed. `beam_figure` holds the beam, `figure_parts` the parts of all figures.
 """
 
 import argparse
@@ -12,8 +12,10 @@ import math
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-from beam_tree import beam
-from drawing import (
+from matplotlib.axes import Axes
+
+from tools.beam_figure import beam
+from tools.figure_parts import (
     EDGE,
     FILL,
     MUTED,
@@ -31,12 +33,12 @@ from drawing import (
     text,
 )
 
-HERE = Path(__file__).resolve().parent
+IMAGES = Path(__file__).parents[1] / "images"
 SENTENCE = ["<start>", "a", "red", "kite", "<end>"]
 
 
-def unrolled(ax, columns: tuple[int, ...], y: int) -> None:
-    """The same LSTM at every step: the image first, then one word a step."""
+def unrolled(ax: Axes, columns: tuple[int, ...], y: int) -> None:
+    """Draw the same LSTM at every step: the image first, then one word per step."""
     chain(ax, y, *((x, 92, "LSTM", "trained") for x in columns))
     for x, word in zip(columns[1:], SENTENCE, strict=False):
         box(ax, x, y - 98, 66, word, "word")
@@ -80,14 +82,14 @@ def model() -> None:
     tensor(ax, 748, 287, "captions", "(B, T)")
     tensor(ax, 748, 439, "logits", "(B, T, V)")
     label(ax, 748, 492, "likeliest word")
-    label(ax, 88, 464, "Training: the true words\ngo in. Captioning: the\nword just said goes in.")
+    label(ax, 88, 464, "Training: the true words\ngo in. Inference: the\npredicted word goes in.")
 
 
 def shift() -> None:
     """A caption as the network sees it: start a red kite end, then padding. The inputs are all
     words but the last, the targets all words but the first, so each word's target is the word
     after it. Where the target is padding there is no loss. The start word is never a target."""
-    ax = card(800, 300, "In goes a word, the target is the next")
+    ax = card(800, 300, "The input is a word, the target is the next one")
     ids = {"<start>": 0, "<end>": 1, "<pad>": 3, "a": 4, "red": 9, "kite": 7}
     caption = [*SENTENCE, "<pad>", "<pad>"]
     faint = {"fill": "#EFEDE8", "edge": PALE, "ink": MUTED}
@@ -103,7 +105,7 @@ def shift() -> None:
             arrow(ax, (x, 182), (x, 210))
             text(ax, x, 264, "yes" if counts else "no", color=EDGE["loss"] if counts else MUTED)
     tensor(ax, 24, 78, "captions", "words and ids", ha="left")
-    tensor(ax, 24, 166, "captions[:, :-1]", "in", ha="left")
+    tensor(ax, 24, 166, "captions[:, :-1]", "input", ha="left")
     tensor(ax, 24, 218, "captions[:, 1:]", "target", ha="left")
     text(ax, 24, 264, "in the loss?", ha="left")
 
@@ -140,7 +142,8 @@ def decoder_unrolled() -> None:
         box(ax, x, 384, 66, vocabulary[target], "word")
         text(ax, x, 418, f"p = {row[target]:.2f}", family="monospace")
         box(ax, x, 448, 92, f"{losses[-1]:.2f}", "loss", height=26)
-    for y, words in ((106, "in"), (330, "probability\nof 5 words"), (384, "target"), (448, "loss")):
+    rows = ((106, "input"), (330, "probability\nof 5 words"), (384, "target"), (448, "loss"))
+    for y, words in rows:
         text(ax, 24, y, words, ha="left", color=MUTED)
     label(ax, 24, 467, "−log p", ha="left")
     note = "The image has no target,\n<start> is never one:\nno loss here."
@@ -150,7 +153,7 @@ def decoder_unrolled() -> None:
 
 
 def attention_weights() -> list[float]:
-    """49 weights: the softmax of scores that fall off with the distance from the kite."""
+    """Return 49 weights: the softmax of scores that fall off with the distance from the kite."""
     places = [((i % 7 + 0.5) / 7, (i // 7 + 0.5) / 7) for i in range(49)]
     scores = [4 * math.exp(-((u - 0.64) ** 2 + (v - 0.3) ** 2) / 0.08) for u, v in places]
     total = sum(math.exp(score) for score in scores)
@@ -162,7 +165,7 @@ def attention() -> None:
     state asks with a query. The tanh of their sum is scored, and a softmax turns the 49 scores
     into weights that sum to one, here bright on the kite. The features summed with these weights
     are the context, scaled by a gate between 0 and 1. The LSTM reads it together with the word red;
-    its output and the context, through the layer see, give the next word, kite."""
+    its output and the context, through the layer context_proj, give the next word, kite."""
     ax = card(800, 510, "Where to look before the next word")
     weights = attention_weights()
     photo(ax, 105, 134, 136)
@@ -188,13 +191,13 @@ def attention() -> None:
     chain(ax, 392, (250, 74, "gate", "trained"), (376, 72, "sigmoid"), (470, 22, "×", "node"))
     arrow(ax, (695, 299), (695, 392), (481, 392))
     arrow(ax, (470, 403), (470, 437))
-    arrow(ax, (470, 423), (502, 423))
-    box(ax, 524, 423, 44, "see", "trained", height=24)
-    arrow(ax, (546, 423), (556, 423), (556, 444))
-    said = ((105, 66, "red", "word"), (250, 116, "word_embedding", "trained"))
-    heard = ((470, 80, "LSTM", "trained"), (556, 22, "+", "node"), (604, 48, "tanh"))
-    chain(ax, 455, *said, *heard, (674, 60, "output", "trained"), (748, 58, "kite", "word"))
-    label(ax, 105, 482, "the word just said")
+    arrow(ax, (470, 418), (504, 418))
+    box(ax, 556, 418, 104, "context_proj", "trained", height=24)
+    arrow(ax, (556, 430), (556, 444))
+    word = ((105, 66, "red", "word"), (250, 116, "word_embedding", "trained"))
+    state = ((470, 80, "LSTM", "trained"), (556, 22, "+", "node"), (604, 48, "tanh"))
+    chain(ax, 455, *word, *state, (674, 60, "output", "trained"), (748, 58, "kite", "word"))
+    label(ax, 105, 482, "the previous word")
     label(ax, 748, 486, "the next word")
 
 
@@ -203,11 +206,11 @@ def transformer() -> None:
     three branches, each behind its own LayerNorm, add to it: masked self-attention, where a word
     sees itself and the words before it; attention over the image, where a word looks at all P
     places of the features; and a feed-forward network, wider inside, for each word by itself."""
-    ax = card(800, 450, "One Transformer block: three additions to a running sum")
+    ax = card(800, 450, "One Transformer block: three additions to the residual stream")
     tensor(ax, 58, 84, "words", "(B, T, H)")
     tensor(ax, 742, 84, "words", "(B, T, H)")
     arrow(ax, (98, 92), (704, 92), lw=2)
-    names = ("self_attention", "image_attention", "feed_forward")
+    names = ("self_attention", "cross_attention", "feed_forward")
     notes = ("itself and the words before", "all P places", "each word by itself")
     for x, name, note in zip((195, 400, 605), names, notes, strict=True):
         arrow(ax, (x - 60, 92), (x - 60, 124))
@@ -243,7 +246,7 @@ def data_path() -> None:
     photos, captions, epochs = 6000, 5, 3  # Flickr8k's training photos and a short training
     ax = card(800, 430, "What never changes is computed once")
     runs = (f"{photos * captions * epochs:,}", f"{photos:,}")
-    titles = ("Naive: for every caption in every epoch", "Here: for every photo once")
+    titles = ("Naive: for every caption in every epoch", "Here: once for every photo")
     for y, title, count, kind in zip((134, 312), titles, runs, ("loss", "frozen"), strict=True):
         text(ax, 40, y - 58, title, 13, weight="bold", ha="left")
         style = {"weight": "bold", "color": EDGE[kind], "ha": "right"}
@@ -262,7 +265,7 @@ def data_path() -> None:
     label(ax, 560, 376, f"{epochs} epochs")
     megabytes = photos * 2048 * 2 / 1e6
     sizes = f"{megabytes:.1f} MB pooled, {49 * megabytes / 1000:.1f} GB with all 49 places"
-    label(ax, 206, 384, f"2 bytes a number:\n{sizes}")
+    label(ax, 206, 384, f"2 bytes per number:\n{sizes}")
     tensor(ax, 416, 247, "grid", "on disk")
 
 
@@ -270,21 +273,25 @@ FIGURES = [model, shift, decoder_unrolled, attention, transformer, beam, data_pa
 
 
 def draw(out: Path) -> dict[str, str]:
-    """Writes every figure and `alt_text.json` into `out`; returns {file name: alt text}."""
+    """Write every figure and `alt_text.json` into `out`; return {file name: alt text}."""
     out.mkdir(parents=True, exist_ok=True)
     alt_text = {}
     for figure in FIGURES:
         file = f"{figure.__name__}.png"
-        with plt.style.context("default"):  # whatever the reader's own style is
+        with plt.style.context("default"):  # independent of the reader's own style
             figure()
             save(out / file)
-        alt_text[file] = " ".join(figure.__doc__.split())
+        alt_text[file] = " ".join((figure.__doc__ or "").split())
     lines = json.dumps(alt_text, indent=1, ensure_ascii=False)
     (out / "alt_text.json").write_text(lines + "\n", encoding="utf-8")
     return alt_text
 
 
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Draws the figures of the course.")
-    parser.add_argument("--out", type=Path, default=HERE, help="folder to write into")
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Draw the figures of the course.")
+    parser.add_argument("--out", type=Path, default=IMAGES, help="folder to write into (images)")
     print(*draw(parser.parse_args().out), sep="\n")
+
+
+if __name__ == "__main__":
+    main()

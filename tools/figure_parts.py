@@ -1,11 +1,11 @@
-"""The pens of the course's figures, for `draw_figures.py`. Lengths are pixels at README width.
+"""The parts of the course's figures, for `draw_figures`. Lengths are pixels at README width.
 
-    card                    an opaque sheet with round corners; y grows downwards
+    card                    an opaque sheet with round corners; y grows downward
     text, tensor, label     words; a tensor's name and shape; a word that interrupts a line
-    box, chain, arrow       parts of the model, a row of them with its arrows, and free arrows
-    photo, grid, sheets     the course's one photo, 7 x 7 lines, a stack of 7 x 7 planes
+    box, chain, arrow       a part of the model, a row of parts with arrows, a free arrow
+    photo, grid, sheets     the photo of all figures, 7 x 7 lines, a stack of 7 x 7 planes
 
-Blue is frozen, orange is trained, green is a word, red is the loss; all else is plain.
+Blue is frozen, orange is trained, green is a word, red is the loss; the rest has no color.
 """
 
 import math
@@ -38,14 +38,14 @@ def card(width: int, height: int, title: str) -> Axes:
 
 
 def save(path: Path) -> None:
-    """Writes the figure being drawn as a PNG, which also names Matplotlib's version; closes it."""
+    """Write the current figure as a PNG, which records Matplotlib's version, and close it."""
     plt.savefig(path, dpi=DPI)
     plt.close()
 
 
 def text(ax: Axes, x: float, y: float, words: str, size: float = 12, **style) -> None:
-    """`words` centred at (x, y) unless told; `size` in pixels."""
-    if "\n" not in words:  # one line stands on its baseline, so that neighbours stand level
+    """Write `words`, centered at (x, y) unless `style` aligns them; `size` in pixels."""
+    if "\n" not in words:  # one line stands on its baseline, so that neighbors stand level
         y, style = y + 0.36 * size, {"va": "baseline"} | style
     style = {"ha": "center", "va": "center", "color": INK, "linespacing": 1.35, "zorder": 5} | style
     ax.text(x, y, words, fontsize=size * 72 / PIXELS_PER_INCH, **style)
@@ -57,13 +57,16 @@ def tensor(ax: Axes, x: float, y: float, name: str, shape: str, **style) -> None
 
 
 def label(ax: Axes, x: float, y: float, words: str, color: str = MUTED, **style) -> None:
-    """Small words; on a line they interrupt it."""
+    """Write small words; a line behind them is interrupted."""
     paper = {"fc": PAPER, "ec": "none", "boxstyle": "square,pad=0.15"}
     text(ax, x, y, words, 11, color=color, bbox=paper, **style)
 
 
-def box(ax, x, y, width, words="", kind="", height=36, size=12, radius=6, z=3, **look) -> None:
-    """A rounded box; `kind` picks colours and shape, `fill`, `edge` and `ink` override them."""
+def box(
+    ax: Axes, x: float, y: float, width: float, words: str = "", kind: str = "",
+    height: float = 36, size: float = 12, radius: float = 6, z: int = 3, **look: str,
+) -> None:  # fmt: skip
+    """Draw a rounded box; `kind` picks colors and shape, `fill`, `edge` and `ink` override them."""
     height, radius = HEIGHT.get(kind, height), RADIUS.get(kind, radius)
     fill, edge = look.get("fill", FILL.get(kind, "white")), look.get("edge", EDGE.get(kind, PALE))
     corner, style = (x - width / 2, y - height / 2), f"round,pad=0,rounding_size={radius}"
@@ -72,22 +75,22 @@ def box(ax, x, y, width, words="", kind="", height=36, size=12, radius=6, z=3, *
 
 
 def chain(ax: Axes, y: float, *parts: tuple) -> None:
-    """Boxes (x, width, words, kind) from left to right with arrows between; (x, width) is a gap."""
-    for i, (x, width, *what) in enumerate(parts):
-        if what:
-            box(ax, x, y, width, *what)
+    """Draw boxes (x, width, words, kind) from left to right, arrows between; (x, width): a gap."""
+    for i, (x, width, *content) in enumerate(parts):
+        if content:
+            box(ax, x, y, width, *content)
         if i:
             arrow(ax, (parts[i - 1][0] + parts[i - 1][1] / 2, y), (x - width / 2, y))
 
 
 def arrow(ax: Axes, *points: tuple[float, float], color: str = MUTED, lw: float = 1.3) -> None:
-    """Along `points`, with its head at the last one."""
+    """Draw an arrow along `points`; the head is at the last one."""
     style = {"arrowstyle": "-|>", "mutation_scale": 9, "zorder": 2}
     ax.add_patch(FancyArrowPatch(path=Line(points), color=color, lw=lw, **style))
 
 
 def grid(ax: Axes, x: float, y: float, size: float, color: str) -> None:
-    """The lines between 7 x 7 places of a square centred at (x, y)."""
+    """Draw the lines between the 7 x 7 places of a square centered at (x, y)."""
     for i in range(1, 7):
         line = (i / 7 - 0.5) * size
         ax.plot((x + line,) * 2, (y - size / 2, y + size / 2), color=color, lw=0.6, zorder=4)
@@ -95,14 +98,14 @@ def grid(ax: Axes, x: float, y: float, size: float, color: str) -> None:
 
 
 def sheets(ax: Axes, x: float, y: float, size: float, count: int, kind: str) -> None:
-    """`count` planes one behind the other; the front one is centred at (x, y)."""
+    """Draw a stack of `count` planes; the front one is centered at (x, y)."""
     for back in reversed(range(count)):
         box(ax, x + 4 * back, y - 4 * back, size, kind=kind, height=size, radius=0.1)
     grid(ax, x, y, size, EDGE[kind])
 
 
 def photo(ax: Axes, x: float, y: float, size: float, weights: list[float] | None = None) -> None:
-    """A red kite over a beach; where `weights` (49 of them) are given, the smaller, the darker."""
+    """Draw a red kite over a beach; of 49 `weights`, one per place, the smaller are darker."""
     frame = Rectangle(
         (x - size / 2, y - size / 2), size, size, fc="#BFE1F2", ec=INK, lw=1, zorder=3
     )

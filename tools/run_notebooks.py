@@ -18,7 +18,7 @@ from nbclient.exceptions import CellExecutionError
 import metrics
 from caption import Captioner
 from data_loader import read_captions
-from vocabulary import cli_errors, write_atomically
+from vocabulary import cli_errors, atomic_write
 
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = ("0_Dataset_Exploration", "1_Architecture", "2_Training", "3_Inference")
@@ -71,7 +71,7 @@ def merged(outputs: list[nbformat.NotebookNode]) -> list[nbformat.NotebookNode]:
 
 
 def save(notebook: nbformat.NotebookNode, path: Path) -> None:
-    with write_atomically(path, "w") as file:
+    with atomic_write(path, "w") as file:
         nbformat.write(notebook, file)
 
 
@@ -79,7 +79,7 @@ def final_captions(data: Path, models: Path) -> None:
     """Captions of the test pictures with the best weights of notebook 2, and their scores."""
     captioner = Captioner.load(models / "best" / "encoder.pkl", models / "best" / "decoder.pkl")
     test = read_captions(data, "test")
-    said = captioner.stream([photo.path for photo in test.photos])
+    said = captioner.caption_stream([photo.path for photo in test.photos])
     captions = {
         photo.id: found[0].text for photo, (_, found) in zip(test.photos, said, strict=True)
     }
@@ -93,7 +93,7 @@ def final_captions(data: Path, models: Path) -> None:
     print("README, 'What to expect'. The notebooks as they ran are in build/course. Work in them:")
     print("  source .venv/bin/activate && jupyter lab")
     results = [{"image_id": key, "caption": text} for key, text in captions.items()]
-    with write_atomically(ROOT / "build" / "course" / "results.json", "w") as file:
+    with atomic_write(ROOT / "build" / "course" / "results.json", "w") as file:
         json.dump(results, file)
 
 
@@ -106,7 +106,7 @@ def main() -> None:
         for name in NOTEBOOKS:
             start = time.monotonic()
             executed = execute(ROOT / f"{name}.ipynb")
-            where = ROOT if args.in_place else ROOT / "build" / "course"
+            where = ROOT if args.applied else ROOT / "build" / "course"
             save(executed, where / f"{name}.ipynb")
             print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
         print(f"all four: {time.monotonic() - began:.0f} s")

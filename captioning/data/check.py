@@ -1,16 +1,15 @@
-"""Is this data fit to learn from? A report on a folder in COCO's layout, before hours of training.
+"""Check whether a folder in COCO's layout is fit to train on, before hours of training.
 
-    check(root)     every photo decoded, every caption read -> Report
-    Report          what was found: `problems` change what is learned, `notes` are good to know
-    as_text         the report as lines
+    check(root)       decodes every photo, reads every caption -> Report
+    Report            PROBLEMS change what a model learns, NOTES are good to know
+    as_text(report)   the report as lines
 
-Photos are compared by a thumbnail, so that one that was saved again, smaller or in another
-quality, is still found in two splits.
+Photos are compared by thumbnails, so that a copy in another split is found even if it was saved
+again, at another size or quality.
 """
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,35 +17,36 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from extras.results import entries
-from photos import FORMATS, read_photo
-from vocabulary import read_json
+from captioning.data.coco import Annotations, is_plain_name, read_annotations
+from captioning.data.photos import FORMATS, read_photo
+from captioning.device import parallel_map
 
-SIDE, COLOUR = 16, 4  # pixels of a thumbnail: of its light; of its colours, which JPEG blurs
-ALIKE = 3.0  # levels (of 255) that two thumbnails of one photo may differ by, on average
-LONGEST = 60  # words; COCO's longest caption has fewer
+LUMA_SIDE, CHROMA_SIDE = 16, 4  # pixels of a thumbnail: of its brightness, of its colors
+THUMBNAIL_SIZE = LUMA_SIDE**2 + 2 * CHROMA_SIDE**2
+MAX_DIFFERENCE = 3.0  # levels (of 255), on average, between two thumbnails of the same photo
+MAX_WORDS = 60  # COCO's longest caption has fewer
 MOJIBAKE = re.compile("\ufffd|[\ud800-\udfff]|Ã[\x80-\xbf]|â\x80|â€")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 PROBLEMS = {
     "bad annotations": "annotation files that cannot be read",
-    "missing": "photos that are not there",
+    "missing": "photos that are missing",
     "empty": "photos of 0 bytes",
     "broken": "photos that cannot be decoded to the end",
-    "leaked": "photos in two splits (or too alike to tell: compare them, and take one out)",
+    "leaked": "photos in two splits (or nearly alike: compare the two, and remove one of them)",
     "unknown photo": "captions of a photo that is not listed",
     "empty caption": "captions without a word",
-    "long caption": f"captions of more than {LONGEST} words",
+    "long caption": f"captions of more than {MAX_WORDS} words",
     "control characters": "captions with control characters",
-    "wrong encoding": "captions read in a wrong encoding",
+    "wrong encoding": "captions decoded with the wrong encoding",
 }
 NOTES = {
     "uncaptioned": "photos listed without a caption, never trained on",
-    "unlisted": "files beside the photos that no annotation names",
-    "duplicate": "photos that are twice in one split",
-    "grayscale": "photos without colour",
-    "CMYK": "photos in the colours of print",
-    "rotated": "photos that EXIF says to turn",
+    "unlisted": "files beside the photos that no annotation lists",
+    "duplicate": "photos that occur twice in one split",
+    "grayscale": "grayscale photos",
+    "CMYK": "photos in CMYK, the colors of print",
+    "rotated": "photos with an EXIF rotation",
 }
 
 
@@ -54,21 +54,21 @@ NOTES = {
 class Report:
     root: str
     splits: dict[str, dict[str, int]] = field(default_factory=dict)  # photos and captions of each
-    found: dict[str, list[str]] = field(default_factory=dict)  # kind -> where, or what is wrong
+    found: dict[str, list[str]] = field(default_factory=dict)  # kind -> places, or sentences
 
     def add(self, kind: str, what: str) -> None:
         self.found.setdefault(kind, []).append(what)
 
     @property
     def fit(self) -> bool:
-        """Whether training would see all of the data, and only what it should."""
+        """Return whether there are no problems: training sees all of the data, as it should."""
         return not any(self.found.get(kind) for kind in PROBLEMS)
 
 
 def check(root: Path) -> Report:
-    """Looks at every photo and caption under `root`.
+    """Return a report on every photo and caption under `root`.
 
-    Raises FileNotFoundError where there is no folder of annotations.
+    Raises FileNotFoundError where there are no annotations.
     """
     report = Report(str(root))
     paths = sorted((root / "annotations").glob("captions_*.json"))
@@ -78,128 +78,130 @@ def check(root: Path) -> Report:
     for path in paths:
         split = path.stem.removeprefix("captions_")
         try:
-            content = read_json(path)
-            listed = list(entries(path, content.get("images"), id=int, file_name=str))
-            captions = list(entries(path, content.get("annotations"), image_id=int, caption=str))
+            annotations = read_annotations(path)
         except ValueError as error:
             report.add("bad annotations", str(error))
             continue
-        report.splits[split] = {"photos": len(listed), "captions": len(captions)}
-        check_captions(report, split, listed, captions)
+        counts = {"photos": len(annotations.images), "captions": len(annotations.captions)}
+        report.splits[split] = counts
+        check_captions(report, split, annotations)
         folder = root / "images" / split
-        names = [image["file_name"] for image in listed]
-        inside = [name for name in names if Path(name).name == name]
-        for name in set(names) - set(inside):
+        names = [image["file_name"] for image in annotations.images]
+        plain = [name for name in names if is_plain_name(name)]
+        for name in sorted(set(names) - set(plain)):
             report.add("bad annotations", f"{path} names a photo {name!r:.80}")
-        there = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-        for name in sorted(there - set(names)):
+        existing = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+        for name in sorted(existing - set(names)):
             report.add("unlisted", f"{split}/{name}")
-        thumbnails[split] = check_photos(report, folder, inside)
+        thumbnails[split] = check_photos(report, folder, plain)
     check_leaks(report, thumbnails)
     return report
 
 
-def check_captions(report: Report, split: str, listed: list[dict], captions: list[dict]) -> None:
-    images = {image["id"]: image["file_name"] for image in listed}
-    described = {caption["image_id"] for caption in captions}
-    for image, name in images.items():
-        if image not in described:
+def check_captions(report: Report, split: str, annotations: Annotations) -> None:
+    """Add the photos without captions, and the captions that are not fit to train on."""
+    names = annotations.file_names()
+    captioned = {image_id for image_id, _ in annotations.captions}
+    for image_id, name in names.items():
+        if image_id not in captioned:
             report.add("uncaptioned", f"{split}/{name}")
-    for entry in captions:
-        image, text = entry["image_id"], entry["caption"]
-        odd = {
-            "unknown photo": image not in images,
-            "empty caption": not re.search(r"\w", text),
-            "long caption": len(text.split()) > LONGEST,
-            "control characters": CONTROL.search(text),
-            "wrong encoding": MOJIBAKE.search(text),
+    for image_id, caption in annotations.captions:
+        found = {
+            "unknown photo": image_id not in names,
+            "empty caption": not re.search(r"\w", caption),
+            "long caption": len(caption.split()) > MAX_WORDS,
+            "control characters": CONTROL.search(caption),
+            "wrong encoding": MOJIBAKE.search(caption),
         }
-        for kind in (kind for kind, is_so in odd.items() if is_so):
-            report.add(kind, f"{split}: image {image}: {text!r:.60}")
+        for kind in (kind for kind, is_so in found.items() if is_so):
+            report.add(kind, f"{split}: image {image_id}: {caption!r:.60}")
 
 
 def check_photos(report: Report, folder: Path, names: list[str]) -> tuple[list[str], np.ndarray]:
-    """Decodes every photo; the names and thumbnails of those that are whole."""
+    """Decode every photo; return the names (N) and thumbnails (N, S) of those that are whole."""
     whole, thumbnails = [], []
-    with ThreadPoolExecutor(os.cpu_count()) as threads:
-        looked = threads.map(look_at, [folder / name for name in names])
-        for name, (kinds, thumbnail) in tqdm(
-            zip(names, looked, strict=True), desc=folder.name, total=len(names), disable=None
-        ):
-            for kind, what in kinds.items():
-                report.add(kind, what or f"{folder.name}/{name}")
-            if thumbnail is not None:
-                whole.append(name)
-                thumbnails.append(thumbnail)
-    return whole, np.array(thumbnails, dtype=np.uint8).reshape(len(whole), SIDE**2 + 2 * COLOUR**2)
+    inspected = parallel_map(inspect_photo, [folder / name for name in names], os.cpu_count())
+    progress = tqdm(inspected, desc=folder.name, total=len(names), disable=None)
+    for name, (kinds, thumbnail) in zip(names, progress, strict=True):
+        for kind, sentence in kinds.items():
+            report.add(kind, sentence or f"{folder.name}/{name}")
+        if thumbnail is not None:
+            whole.append(name)
+            thumbnails.append(thumbnail)
+    return whole, np.array(thumbnails, dtype=np.uint8).reshape(len(whole), THUMBNAIL_SIZE)
 
 
-def look_at(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
-    """What is odd about one photo ({kind: sentence or ""}) and its thumbnail, flattened."""
+def inspect_photo(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
+    """Return what is unusual about a photo, {kind: sentence or ""}, and its thumbnail (S,)."""
+    place = f"{path.parent.name}/{path.name}"
     if not path.is_file():
-        return {"missing": f"{path.parent.name}/{path.name}"}, None
+        return {"missing": place}, None
     if not path.stat().st_size:
-        return {"empty": f"{path.parent.name}/{path.name}"}, None
+        return {"empty": place}, None
     try:
-        photo = read_photo(path, at_least=SIDE)
+        photo = read_photo(path, min_side=LUMA_SIDE)
         with Image.open(path, formats=FORMATS) as header:
-            mode, turn = header.mode, header.getexif().get(0x0112, 1)
+            mode, orientation = header.mode, header.getexif().get(0x0112, 1)
     except (OSError, ValueError) as error:
         return {"broken": str(error)}, None
-    odd = {"grayscale": mode in ("1", "L", "LA"), "CMYK": mode == "CMYK", "rotated": turn != 1}
-    light, *colours = photo.convert("YCbCr").split()
-    parts = [light.resize((SIDE, SIDE), Image.Resampling.BOX)]
-    parts += [part.resize((COLOUR, COLOUR), Image.Resampling.BOX) for part in colours]
+    found = {
+        "grayscale": mode in ("1", "L", "LA"),
+        "CMYK": mode == "CMYK",
+        "rotated": orientation != 1,
+    }
+    luma, *chroma = photo.convert("YCbCr").split()
+    parts = [luma.resize((LUMA_SIDE, LUMA_SIDE), Image.Resampling.BOX)]
+    parts += [part.resize((CHROMA_SIDE, CHROMA_SIDE), Image.Resampling.BOX) for part in chroma]
     thumbnail = np.concatenate([np.asarray(part).ravel() for part in parts])
-    return {kind: "" for kind, is_so in odd.items() if is_so}, thumbnail
+    return {kind: "" for kind, is_so in found.items() if is_so}, thumbnail
 
 
 def check_leaks(report: Report, thumbnails: dict[str, tuple[list[str], np.ndarray]]) -> None:
-    """Photos that are twice: in one split a note, in two splits a problem."""
+    """Add photos that occur twice: a note within one split, a problem across two splits."""
     splits = list(thumbnails)
-    for i, first in enumerate(splits):
-        names, small = thumbnails[first]
-        seen = {}
-        for name, thumbnail in zip(names, small, strict=True):
-            same = seen.setdefault(thumbnail.tobytes(), name)
+    for i, split in enumerate(splits):
+        names, rows = thumbnails[split]
+        seen: dict[bytes, str] = {}
+        for name, row in zip(names, rows, strict=True):
+            same = seen.setdefault(row.tobytes(), name)
             if same is not name:
-                report.add("duplicate", f"{first}/{same} = {name}")
-        for second in splits[i + 1 :]:
-            if first[-4:].isdigit() and first[-4:] != second[-4:]:
+                report.add("duplicate", f"{split}/{same} = {name}")
+        for other in splits[i + 1 :]:
+            if split[-4:].isdigit() and split[-4:] != other[-4:]:
                 continue  # COCO's years are the same photos, divided otherwise
-            other_names, other = thumbnails[second]
-            for a, b in alike(small, other):
-                report.add("leaked", f"{first}/{names[a]} = {second}/{other_names[b]}")
+            other_names, other_rows = thumbnails[other]
+            for a, b in near_duplicates(rows, other_rows):
+                report.add("leaked", f"{split}/{names[a]} = {other}/{other_names[b]}")
 
 
-def alike(a: np.ndarray, b: np.ndarray, limit: float = ALIKE) -> list[tuple[int, int]]:
-    """Pairs of rows of `a` (N, S) and `b` (M, S), uint8, that are the same photo.
+def near_duplicates(
+    a: np.ndarray, b: np.ndarray, max_difference: float = MAX_DIFFERENCE
+) -> list[tuple[int, int]]:
+    """Return the pairs of rows of `a` (N, S) and `b` (M, S), uint8, that show the same photo.
 
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes it one product of matrices, quick also for COCO.
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes it one matrix product, fast even for COCO.
     """
     other = b.astype(np.float32)
     squares = (other**2).sum(1)
-    pairs = []
+    pairs: list[tuple[int, int]] = []
     for start in range(0, len(a), 1024):
-        some = a[start : start + 1024].astype(np.float32)
-        distance = (some**2).sum(1)[:, None] + squares - 2 * some @ other.T
-        rows, columns = np.nonzero(distance < limit**2 * a.shape[1])
+        part = a[start : start + 1024].astype(np.float32)
+        distance = (part**2).sum(1)[:, None] + squares - 2 * part @ other.T  # (1024, M)
+        rows, columns = np.nonzero(distance < max_difference**2 * a.shape[1])
         pairs += zip((rows + start).tolist(), columns.tolist(), strict=True)
     return pairs
 
 
 def as_text(report: Report, examples: int = 3) -> str:
-    """What was found, the worst first, with a few examples of each."""
+    """Return the report as lines, problems first, with a few examples of each kind."""
     lines = [
         f"{split}: {counts['photos']} photos, {counts['captions']} captions"
         for split, counts in report.splits.items()
     ]
-    for meanings, mark in ((PROBLEMS, "problem"), (NOTES, "note")):
+    for meanings, label in ((PROBLEMS, "problem"), (NOTES, "note")):
         for kind, meaning in meanings.items():
             if found := report.found.get(kind):
-                lines.append(f"{mark}: {len(found)} {meaning}")
-                lines += [f"    {what!r}"[:120] for what in found[:examples]]
-    lines.append(
-        "fit to train on" if report.fit else "NOT fit to train on: mend the problems first"
-    )
+                lines.append(f"{label}: {len(found)} {meaning}")
+                lines += [f"    {place!r}"[:120] for place in found[:examples]]
+    lines.append("fit to train on" if report.fit else "NOT fit to train on: fix the problems first")
     return "\n".join(lines)

@@ -1,84 +1,247 @@
-"""Captions on disk: the references of an annotation file, and anybody's results file.
+"""Read COCO's annotation files, and one split of a dataset in COCO's layout. No torch in here.
 
-    read_references     captions_<split>.json in COCO's format -> {image id: [caption, ...]}
-    read_results        [{"image_id": ..., "caption": ...}, ...] -> {image id: caption}
+    read_annotations(path)                captions_*.json or image_info_*.json -> Annotations
+    read_references(path)                 {image id: [caption, ...]}, {image id: file name}
+    image_ids(annotations, paths)         the official id of each photo
+    read_captions(cocoapi_loc, "train")   one split -> CaptionSet: its photos and their captions
+    CaptionSet.union(sets)                several datasets as one
 
-Results name a photo by the official id, or by its file: `file_name`, or the stem as `image_id`.
-Every refusal is a ValueError that names the file, the entry and what to do.
+Nothing else in this project parses these files; results.py reads the captions that a model wrote.
+A file that cannot be read is refused in one sentence that names it, the entry and what to do.
 """
 
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+import os
+from collections.abc import Container, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
-from vocabulary import read_json
+from captioning.files import PathLike, read_json
+
+ImageId = int | str
 
 
-def entries(path: str | Path, found: object, **fields: type | tuple) -> Iterator[dict]:
-    """The entries of a JSON list, once the wanted fields of each are there and of their type."""
+# --- annotation files --------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """The content of one annotation file, every entry validated."""
+
+    path: Path
+    images: list[dict[str, Any]]  # `id`, `file_name` and whatever else the publisher recorded
+    captions: list[tuple[ImageId, str]]  # (image id, caption), in the order of the file
+    licenses: list[dict[str, Any]]
+
+    def file_names(self) -> dict[ImageId, str]:
+        """Return image id -> file name."""
+        return {image["id"]: image["file_name"] for image in self.images}
+
+    def captions_by_image(self) -> dict[ImageId, list[str]]:
+        """Return image id -> its captions, for the images that have some."""
+        grouped: dict[ImageId, list[str]] = {}
+        for image_id, caption in self.captions:
+            grouped.setdefault(image_id, []).append(caption)
+        return grouped
+
+
+def parse_entries(
+    path: PathLike, found: object, **fields: type | tuple[type, ...]
+) -> list[dict[str, Any]]:
+    """Return the entries of the JSON list `found`, whose fields must have the given types.
+
+    Raises ValueError that names the first entry where a field is missing or of another type.
+    """
     if not isinstance(found, list):
-        raise ValueError(f"{path} has no list of entries where COCO's format wants one.")
+        raise ValueError(f"{path} has no list of entries where COCO's format expects one.")
     for number, entry in enumerate(found, start=1):
-        for name, kinds in fields.items():
+        for name, types in fields.items():
             value = entry.get(name) if isinstance(entry, dict) else None
-            if not isinstance(value, kinds) or isinstance(value, bool):
-                raise ValueError(f"{path}: entry {number} has no right `{name}`: {entry!r:.80}")
-        yield entry
+            if not isinstance(value, types) or isinstance(value, bool):
+                raise ValueError(f"{path}: entry {number} has no valid `{name}`: {entry!r:.80}")
+    return found
 
 
-def read_references(path: str | Path) -> tuple[dict[int, list[str]], dict[int, str]]:
-    """The captions of each image, and the file name of each, from COCO's annotation format."""
-    content = read_json(path, dict)
-    images = entries(path, content.get("images"), id=int, file_name=str)
-    file_names = {image["id"]: image["file_name"] for image in images}
-    references = {}
-    for entry in entries(path, content.get("annotations"), image_id=int, caption=str):
-        if entry["caption"].strip():
-            references.setdefault(entry["image_id"], []).append(entry["caption"])
+def parse_images(path: PathLike, content: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Return the image records of an annotation file; each has an `id` and a `file_name`."""
+    return parse_entries(path, content.get("images"), id=(int, str), file_name=str)
+
+
+def read_annotations(path: PathLike) -> Annotations:
+    """Return what a captions_*.json or image_info_*.json (no captions) file holds.
+
+    Raises FileNotFoundError, or ValueError where it is not in COCO's format.
+    """
+    path = Path(path)
+    content = read_json(path)
+    images = parse_images(path, content)
+    found = content.get("annotations")
+    if found is None and path.name.startswith("image_info"):
+        found = []
+    entries = parse_entries(path, found, image_id=(int, str), caption=str)
+    captions = [(entry["image_id"], entry["caption"]) for entry in entries]
+    licenses = content.get("licenses")
+    return Annotations(path, images, captions, licenses if isinstance(licenses, list) else [])
+
+
+def image_ids(annotations: PathLike | None, paths: Sequence[Path]) -> list[ImageId]:
+    """Return the id that an annotation file gives each photo; without a file, the photo's stem."""
+    if annotations is None:
+        return [path.stem for path in paths]
+    images = parse_images(annotations, read_json(annotations))
+    ids = {image["file_name"]: image["id"] for image in images}
+    unlisted = [path.name for path in paths if path.name not in ids]
+    if unlisted:
+        raise ValueError(
+            f"{annotations} does not list {unlisted[0]} ({len(unlisted)} of {len(paths)} photos "
+            "are not listed). Give the annotations of these photos."
+        )
+    return [ids[path.name] for path in paths]
+
+
+def read_references(path: PathLike) -> tuple[dict[ImageId, list[str]], dict[ImageId, str]]:
+    """Return the captions of each image, blank ones left out, and the file name of each image."""
+    annotations = read_annotations(path)
+    references: dict[ImageId, list[str]] = {}
+    for image_id, caption in annotations.captions:
+        if caption.strip():
+            references.setdefault(image_id, []).append(caption)
     if not references:
         raise ValueError(f"{path} has no captions. Give the captions_<split>.json of the photos.")
-    return references, file_names
+    return references, annotations.file_names()
 
 
-def read_results(
-    path: str | Path,
-    references: dict[int, list[str]],
-    file_names: dict[int, str],
-    partial: bool = False,
-) -> dict[int, str]:
-    """The caption of each image, in the order of the references.
+# --- one split of a dataset --------------------------------------------------------------------
 
-    Raises ValueError for two captions of one image, and, unless `partial`, for images that only
-    one of the two files knows; with `partial` those are left out.
-    """
-    names = {}
-    for image, file_name in file_names.items():
-        for name in (file_name, PurePosixPath(file_name).name, PurePosixPath(file_name).stem):
-            names.setdefault(name, set()).add(image)
-    names = {name: images.pop() for name, images in names.items() if len(images) == 1}
-    found, unknown = {}, []
-    for entry in entries(path, read_json(path, list), image_id=(int, str), caption=str):
-        image = entry["image_id"]
-        for name in (entry.get("file_name"), image):
-            if image not in references and isinstance(name, str):
-                image = names.get(name, image)
-        if image not in references:
-            unknown.append(image)
-        elif image in found:
-            raise ValueError(f"{path} has two captions of image {image!r}. Keep one an image.")
-        else:
-            found[image] = entry["caption"]
-    missing = [image for image in references if image not in found]
-    if not found:
-        raise ValueError(
-            f"{path} has no caption of a photo in the annotations; "
-            f"its first image is {unknown[0]!r}."
-            if unknown
-            else f"{path} has no captions. Write it with `caption.py ... --out`."
+
+@dataclass(frozen=True)
+class Photo:
+    id: ImageId
+    path: Path
+
+
+@dataclass
+class CaptionSet:
+    """Photos in the order of the file, and captions; caption i describes photos[photo_index[i]]."""
+
+    photos: list[Photo]
+    captions: list[str]
+    photo_index: list[int]
+
+    @classmethod
+    def union(cls, sets: Mapping[str, "CaptionSet"]) -> "CaptionSet":
+        """Return all sets as one; ids become "<name>:<id>", because two sets may share ids."""
+        if len(sets) == 1:
+            return next(iter(sets.values()))
+        whole = cls([], [], [])
+        for name, part in sets.items():
+            whole.photo_index += [len(whole.photos) + row for row in part.photo_index]
+            whole.photos += [Photo(f"{name}:{photo.id}", photo.path) for photo in part.photos]
+            whole.captions += part.captions
+        return whole
+
+    def references(self) -> dict[ImageId, list[str]]:
+        """Return photo id -> its captions, as the scores expect them."""
+        references: dict[ImageId, list[str]] = {photo.id: [] for photo in self.photos}
+        for caption, row in zip(self.captions, self.photo_index, strict=True):
+            references[self.photos[row].id].append(caption)
+        return references
+
+    def head(self, num_samples: int | None) -> "CaptionSet":
+        """Return the first `num_samples` photos with their captions; all where it is None."""
+        if num_samples is None:
+            return self
+        if num_samples < 1:
+            raise ValueError(f"num_samples {num_samples} must be 1 or more photos.")
+        kept = self.drop_photos(range(num_samples, len(self.photos)))
+        return CaptionSet(self.photos[:num_samples], kept.captions, kept.photo_index)
+
+    def drop_photos(self, rows: Container[int]) -> "CaptionSet":
+        """Return the same photos, without the captions of those in `rows`: rows stay valid."""
+        kept = [i for i, row in enumerate(self.photo_index) if row not in rows]
+        captions = [self.captions[i] for i in kept]
+        return CaptionSet(self.photos, captions, [self.photo_index[i] for i in kept])
+
+
+def find_split(cocoapi_loc: PathLike, split: str) -> tuple[Path, Path]:
+    """Return the annotation file and the photo folder of `split` ("train", or "train2014")."""
+    root = Path(cocoapi_loc)
+    if not root.is_dir():
+        raise FileNotFoundError(
+            f"{root} is not a data folder. Draw the embedded set with `python toy_coco.py --out "
+            f"{root}`, or run `python prepare.py --help` for real photographs."
         )
-    for images, what in ((unknown, "of photos not in the annotations"), (missing, "missing")):
-        if images and not partial:
+    folder = root / "annotations"
+    for kind in ("captions", "image_info"):
+        found = sorted(folder.glob(f"{kind}_{split}*.json"))
+        exact = [path for path in found if path.stem == f"{kind}_{split}"]
+        if found:
+            path = (exact or found)[-1]
+            return path, root / "images" / path.stem.removeprefix(f"{kind}_")
+    existing = [path.stem.removeprefix("captions_") for path in folder.glob("captions_*.json")]
+    listing = ", ".join(sorted(existing)) or "none"
+    raise FileNotFoundError(
+        f"{folder} has no captions_{split}*.json (it has: {listing}). Run "
+        " prepare.py or toy_coco.py for this folder again."
+    )
+
+
+def has_split(cocoapi_loc: PathLike, split: str) -> bool:
+    """Return whether there are captions of `split`."""
+    return any(Path(cocoapi_loc, "annotations").glob(f"captions_{split}*.json"))
+
+
+def read_captions(cocoapi_loc: PathLike, split: str) -> CaptionSet:
+    """Return the photos and captions of one split of a folder in COCO's layout.
+
+    Raises FileNotFoundError or ValueError, one sentence, where the file is not in COCO's format,
+    has no captions, describes photos that it does not list, or lists photos that are missing.
+    """
+    path, folder = find_split(cocoapi_loc, split)
+    annotations = read_annotations(path)
+    check_annotations(annotations)
+    check_photos_exist(annotations, folder)
+    names = annotations.file_names()
+    rows = {image_id: row for row, image_id in enumerate(names)}
+    return CaptionSet(
+        photos=[Photo(image_id, folder / name) for image_id, name in names.items()],
+        captions=[caption for _, caption in annotations.captions],
+        photo_index=[rows[image_id] for image_id, _ in annotations.captions],
+    )
+
+
+def check_annotations(annotations: Annotations) -> None:
+    """Raise ValueError where the entries of a file contradict each other, or are too few."""
+    path, images, captions = annotations.path, annotations.images, annotations.captions
+    names = annotations.file_names()
+    for name in names.values():
+        if not is_plain_name(name):
+            raise ValueError(f"{path} names a photo {name!r}, which is not a plain file name.")
+    if not images or (not captions and path.name.startswith("captions")):
+        raise ValueError(f"{path} has no captions. Prepare the data again.")
+    if len(names) < len(images):
+        raise ValueError(f"{path} gives two photos the same id. Prepare the data again.")
+    for image_id, _ in captions:
+        if image_id not in names:
             raise ValueError(
-                f"{path}: {len(images)} captions are {what}, the first of image {images[0]!r}. "
-                "Give the annotations of the same split, or --partial to score the others."
+                f"{path} has a caption of a photo that it does not list (image_id {image_id!r}). "
+                "Prepare the data again."
             )
-    return {image: found[image] for image in references if image in found}
+
+
+def check_photos_exist(annotations: Annotations, folder: Path) -> None:
+    """Raise FileNotFoundError where a listed photo is not in `folder`."""
+    existing = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
+    names = annotations.file_names().values()
+    missing = [name for name in names if name not in existing]
+    if missing:
+        raise FileNotFoundError(
+            f"{annotations.path} names {len(missing)} of {len(names)} photos that are not in "
+            f"{folder}, the first is {missing[0]}. Copy them there, or prepare the data again."
+        )
+
+
+def is_plain_name(name: str) -> bool:
+    """Return whether `name` stays in its folder on every system: no path, no drive, no `..`."""
+    plain = PurePosixPath(name).name == name == PureWindowsPath(name).name
+    return plain and name not in ("", ".", "..") and "\0" not in name

@@ -1,11 +1,11 @@
-"""Fetching the publishers' archives: shown and confirmed first, resumed, checked, unpacked safely.
+"""Download the publishers' archives: confirmed first, resumed, checked, and unpacked safely.
 
-    ARCHIVES        what there is to fetch: addresses, bytes, checksum, licence
-    fetch_all       asks, then fetches and unpacks what a dataset needs
-    fetch           one file from the first address that gives it whole
-    unpack          a zip, nothing of it outside the folder
+    ARCHIVES        addresses, bytes, checksum and license of every archive
+    fetch_all       asks, then downloads and unpacks what a dataset needs
+    fetch           downloads a file from the first address that delivers all of it
+    unpack          unpacks a zip, never outside its folder
 
-An interrupted download goes on where it was; a file is at its place only when it is whole.
+An interrupted download is resumed; a file has its final name only when it is complete.
 """
 
 import hashlib
@@ -23,12 +23,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from extras.publishers import plain_name
-from vocabulary import write_atomically
+from captioning.data.sources import require_plain_name
+from captioning.files import atomic_write
 
 BLOCK = 1 << 20  # bytes read at a time
-MOST_UNPACKED = 100  # times its size: real archives of text reach 10, bombs thousands
-BROKEN_ZIP = (  # what zipfile raises, according to which byte is wrong
+MAX_EXPANSION = 100  # unpacked size / archive size: text reaches 10, zip bombs thousands
+BROKEN_ZIP_ERRORS = (  # what zipfile raises depends on which byte is wrong
     zipfile.BadZipFile,
     zlib.error,
     struct.error,
@@ -44,14 +44,14 @@ class Archive:
     urls: tuple[str, ...]
     size: int | None  # bytes
     md5: str | None
-    licence: str
+    license: str
 
 
 def coco_archive(path: str, size: int, md5: str) -> Archive:
     urls = ("https://s3.amazonaws.com/images.cocodataset.org/", "http://images.cocodataset.org/")
     photos = path.startswith("zips/")
-    licence = "each photo's own, see the annotations" if photos else "CC BY 4.0, COCO Consortium"
-    return Archive(Path(path).name, tuple(url + path for url in urls), size, md5, licence)
+    license = "each photo's own, see the annotations" if photos else "CC BY 4.0, COCO Consortium"
+    return Archive(Path(path).name, tuple(url + path for url in urls), size, md5, license)
 
 
 def flickr8k_archive(name: str, size: int | None, md5: str) -> Archive:
@@ -95,18 +95,18 @@ ARCHIVES = {
 
 
 def fetch_all(archives: list[Archive], folder: Path, yes: bool) -> None:
-    """Shows what will be fetched, asks unless `yes`, fetches, unpacks into `folder`."""
+    """Print what will be downloaded, ask unless `yes`, download, and unpack into `folder`."""
     wanted = [archive for archive in archives if not (folder / archive.name).exists()]
     for archive in wanted:
         size = f"{archive.size / 1e9:.2f} GB" if archive.size else "size unknown"
-        print(f"{archive.name:30}{size:>14}   {archive.licence}\n    {archive.urls[0]}")
+        print(f"{archive.name:30}{size:>14}   {archive.license}\n    {archive.urls[0]}")
     if wanted and not yes:
         try:
-            answer = input("Fetch these, and keep to their licences? [y/N] ")
+            answer = input("Download these, and accept their licenses? [y/N] ")
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
-            raise ValueError("Nothing was fetched. Answer y, or add --yes in a script.")
+            raise ValueError("Nothing was downloaded. Answer y, or add --yes in a script.")
     need, free = sum(archive.size or 0 for archive in wanted) * 2, free_bytes(folder)
     if need > free:
         raise OSError(f"{folder} has {free / 1e9:.0f} GB free; {need / 1e9:.0f} GB are needed.")
@@ -117,6 +117,7 @@ def fetch_all(archives: list[Archive], folder: Path, yes: bool) -> None:
 
 
 def free_bytes(folder: Path) -> int:
+    """Create `folder` where needed, and return the free space of its disk."""
     folder.mkdir(parents=True, exist_ok=True)
     return shutil.disk_usage(folder).free
 
@@ -128,11 +129,11 @@ def fetch(
     md5: str | None = None,
     pause: float = 1.0,
 ) -> None:
-    """The file at the first of `urls` that gives it whole, into `target`.
+    """Download `target` from the first of `urls` that delivers all of it.
 
-    What came so far is in `<target>.part` and is gone on with, in the next run as well. `pause`
-    seconds, doubled each time, pass before a server is asked again. Raises OSError with the reason
-    of every address where none works.
+    A partial download is kept in `<target>.part` and resumed, by the next run as well. Waits
+    `pause` seconds, doubled each time, before it asks a server again. Raises OSError with the
+    reason for each address where none works.
     """
     part = target.with_name(target.name + ".part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -145,16 +146,16 @@ def fetch(
                 raise ValueError(f"its checksum is {found}, not {md5}")
         except (OSError, ValueError, http.client.HTTPException) as error:
             reasons.append(f"{url}: {error or type(error).__name__}")
-            if not md5:  # nothing would tell if two servers' halves did not fit
+            if not md5:  # without a checksum, parts from two servers must not be joined
                 part.unlink(missing_ok=True)
         else:
             os.replace(part, target)
             return
-    raise OSError(f"{target.name} could not be fetched. " + "; ".join(reasons))
+    raise OSError(f"{target.name} could not be downloaded. " + "; ".join(reasons))
 
 
 def fetch_from(url: str, part: Path, size: int | None, pause: float, attempts: int = 5) -> None:
-    """Appends to `part` until it is whole; gives up after `attempts` in a row that add nothing."""
+    """Append to `part` until it is complete; give up after `attempts` in a row that add nothing."""
     most, tries = -1, 0
     while tries < attempts:
         have = part.stat().st_size if part.exists() else 0
@@ -168,7 +169,7 @@ def fetch_from(url: str, part: Path, size: int | None, pause: float, attempts: i
             reason = "the connection was cut"
         except urllib.error.HTTPError as error:
             reason = f"the server says {error.code} {error.reason}"
-            if error.code == 416:  # the server has less than what is here: begin again
+            if error.code == 416:  # `part` is longer than the server's file: start over
                 part.unlink(missing_ok=True)
             elif error.code < 500 and error.code != 429:
                 break
@@ -178,9 +179,9 @@ def fetch_from(url: str, part: Path, size: int | None, pause: float, attempts: i
 
 
 def fetch_once(url: str, part: Path, size: int | None) -> bool:
-    """One request for what is missing; True when `part` is whole.
+    """Request the missing bytes of `part` once; return whether it is complete now.
 
-    Raises ValueError where the server's file has another length than `size`.
+    Raises ValueError where the length of the server's file is not `size`.
     """
     have = part.stat().st_size if part.exists() else 0
     if size and have >= size:
@@ -214,39 +215,39 @@ def md5_of(path: Path) -> str:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """The files of a zip into `folder`; those that are there with the same size are kept.
+    """Unpack a zip into `folder`; existing files of the same size are kept.
 
-    Raises ValueError, before anything is written, for a name that would leave the folder, for one
-    that stands for a link, and for a bomb: an archive that grows more than MOST_UNPACKED times.
+    Raises ValueError, before anything is written, for a name that leads out of the folder, for a
+    link, and for a zip bomb: an archive that grows more than MAX_EXPANSION times.
     """
     try:
         with zipfile.ZipFile(archive) as zipped:
             members = safe_members(zipped, archive)
             need, free = sum(member.file_size for member in members), free_bytes(folder)
             if need > free:
-                raise OSError(f"{folder} has too little room for the {need / 1e9:.1f} GB in it.")
+                raise OSError(f"{folder} has too little space for {need / 1e9:.1f} GB of files.")
             for member in tqdm(members, desc=archive.name, unit="file", disable=None):
                 target = folder / member.filename
                 if target.exists() and target.stat().st_size == member.file_size:
                     continue
-                with zipped.open(member) as source, write_atomically(target) as file:
+                with zipped.open(member) as source, atomic_write(target) as file:
                     shutil.copyfileobj(source, file, BLOCK)
-    except BROKEN_ZIP as error:
-        raise ValueError(f"{archive} is broken ({error}). Delete it and fetch it again.") from None
+    except BROKEN_ZIP_ERRORS as error:
+        raise ValueError(f"{archive} is broken ({error}). Delete it and run this again.") from None
 
 
 def safe_members(zipped: zipfile.ZipFile, archive: Path) -> list[zipfile.ZipInfo]:
-    """The files of a zip, or ValueError if one of them may do harm."""
+    """Return the files of a zip; raise ValueError where one of them could do harm."""
     members = [m for m in zipped.infolist() if not m.is_dir() and "__MACOSX" not in m.filename]
     size = archive.stat().st_size
     total = sum(member.file_size for member in members)
-    if total > MOST_UNPACKED * max(size, BLOCK):
-        raise ValueError(f"{archive} would grow to {total / 1e9:.0f} GB; it is a bomb.")
+    if total > MAX_EXPANSION * max(size, BLOCK):
+        raise ValueError(f"{archive} would grow to {total / 1e9:.0f} GB; it is a zip bomb.")
     for member in members:
         for part in member.filename.split("/"):
-            plain_name(part, archive)
+            require_plain_name(part, archive)
         if (member.external_attr >> 16) & 0o170000 == 0o120000:
-            raise ValueError(f"{archive} has a link, {member.filename!r:.80}; not unpacked.")
+            raise ValueError(f"{archive} has a link, {member.filename!r:.80}; it was not unpacked.")
         if not 0 <= member.header_offset < size:
             raise zipfile.BadZipFile(f"{member.filename!r:.80} is not in it")
     return members

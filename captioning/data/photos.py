@@ -1,13 +1,12 @@
-"""One photo: from a file of any kind to the tensor that the encoder wants.
+"""Read a photo from a file of any format, and turn it into the tensor that the encoder expects.
 
-    read_photo(path)        strict: a broken file is refused in a sentence, never half grey
-    PhotoTransform(...)     photo -> (3, crop, crop), as the encoder's weights expect it
+    read_photo(path)        PIL image; a broken file is refused in a sentence, never half gray
+    PhotoTransform(...)     PIL image -> (3, crop, crop), scaled as the encoder's weights expect it
 
-A caption may speak of anything in the photo, so at test time nothing is cut off: the whole photo
-is squashed to a square. In training a random window of it, sometimes mirrored, is always new.
+A caption may mention anything in the photo, so at test time nothing is cropped away: the whole
+photo is squashed to a square. Training takes a random crop, mirrored half the time.
 """
 
-import os
 import random
 import struct
 from dataclasses import dataclass
@@ -19,15 +18,17 @@ import torchvision.transforms.v2.functional as F
 from PIL import Image, ImageOps, UnidentifiedImageError
 from torch import Tensor
 
+from captioning.files import PathLike
+
 MAX_PIXELS = 100_000_000  # larger ones are refused before they are decoded
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs a program to open
-Image.MAX_IMAGE_PIXELS = None  # `read_photo` has its own limit, and answers in a sentence
+Image.MAX_IMAGE_PIXELS = None  # `read_photo` has a limit of its own, and says so in a sentence
 
 
-def read_photo(path: str | os.PathLike, at_least: int | None = None) -> Image.Image:
-    """The photo at `path`, RGB, upright. Transparent parts become white.
+def read_photo(path: PathLike, min_side: int | None = None) -> Image.Image:
+    """Return the photo at `path`, RGB, upright. Transparent parts become white.
 
-    at_least  pixels that the shorter side needs; a JPEG much larger is decoded at 1/2, 1/4 or 1/8
+    min_side  pixels that the shorter side needs; a much larger JPEG is decoded at 1/2, 1/4 or 1/8
               of its size, which is several times faster
 
     Raises FileNotFoundError or ValueError: one sentence that names the file and the cause.
@@ -37,14 +38,14 @@ def read_photo(path: str | os.PathLike, at_least: int | None = None) -> Image.Im
         with Image.open(path, formats=FORMATS) as photo:
             width, height = photo.size
             if width * height <= MAX_PIXELS:
-                if at_least and min(width, height) > at_least:
-                    photo.draft("RGB", (at_least, at_least))  # a hint that only JPEG follows
+                if min_side and min(width, height) > min_side:
+                    photo.draft("RGB", (min_side, min_side))  # a hint that only JPEG follows
                 return _as_rgb(ImageOps.exif_transpose(photo))
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing.") from None
     except UnidentifiedImageError:
         empty = path.is_file() and path.stat().st_size == 0
-        cause = "is empty (0 bytes)" if empty else f"is no photo ({', '.join(FORMATS)} are)"
+        cause = "is empty (0 bytes)" if empty else f"is not a photo ({', '.join(FORMATS)} are)"
         raise ValueError(f"{path} {cause}.") from None
     except IsADirectoryError:
         raise ValueError(f"{path} is a folder, not a photo.") from None
@@ -54,6 +55,7 @@ def read_photo(path: str | os.PathLike, at_least: int | None = None) -> Image.Im
 
 
 def _as_rgb(photo: Image.Image) -> Image.Image:
+    """Return the photo in RGB, gray of 16 or 32 bits scaled to 8, transparent parts white."""
     if photo.mode.startswith(("I", "F")):  # 16 or 32 bits of gray: PIL would clip them to white
         gray = np.asarray(photo, dtype=np.float32)
         scale = 65535.0 if photo.mode.startswith("I") else max(float(gray.max()), 1.0)
@@ -67,18 +69,18 @@ def _as_rgb(photo: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class PhotoTransform:
-    """Photo -> tensor (3, crop, crop), normalised; a callable like torchvision's transforms.
+    """Turn a PIL image into a normalized tensor (3, crop, crop), as torchvision's transforms do.
 
-    train=False  the whole photo squashed to crop x crop; the same photo gives the same tensor
-    train=True   squashed to resize x resize, a random crop x crop window of it, mirrored with
-                 probability `flip`; `seed` fixes the choice
+    train=False  squashes the whole photo to crop x crop; the same photo gives the same tensor
+    train=True   squashes it to resize x resize, takes a random crop x crop window and mirrors it
+                 with probability `flip`; `seed` fixes the choices
     """
 
     resize: int = 256  # pixels
-    crop: int = 224  # pixels, what the network sees
+    crop: int = 224  # pixels, the side of the image that the network gets
     mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
-    flip: float = 0.5
+    flip: float = 0.5  # probability
     train: bool = False
 
     def __post_init__(self) -> None:
@@ -88,31 +90,31 @@ class PhotoTransform:
                 f"crop {self.crop} and resize {self.resize} must be pixels, 1 <= crop <= resize "
                 "<= 4096."
             )
-        colours = [float(number) for number in (*self.mean, *self.std)]
-        if len(self.mean) != 3 or len(self.std) != 3 or 0 in colours[3:]:
+        colors = [float(number) for number in (*self.mean, *self.std)]
+        if len(self.mean) != 3 or len(self.std) != 3 or 0 in colors[3:]:
             raise ValueError("mean and std must be three numbers each, and no std 0.")
 
     @property
-    def enough(self) -> int:
-        """Pixels of the shorter side that `read_photo` needs; with fewer, features would change."""
+    def min_side(self) -> int:
+        """Return the pixels that the shorter side needs; with fewer, the features would change."""
         return 2 * self.crop
 
     def __call__(self, photo: Image.Image, seed: object = None) -> Tensor:
-        return self.normalize(self.cut(photo, seed))
+        return self.normalize(self.resize_and_crop(photo, seed))
 
-    def cut(self, photo: Image.Image, seed: object = None) -> Tensor:
-        """photo -> uint8 (3, crop, crop): a quarter of the bytes to hand from thread to thread."""
+    def resize_and_crop(self, photo: Image.Image, seed: object = None) -> Tensor:
+        """Return the image as uint8 (3, crop, crop), a quarter of the bytes of float32."""
         pixels = F.pil_to_tensor(photo)
         if not self.train:
             return F.resize(pixels, [self.crop, self.crop], antialias=True)
-        chance = random.Random(seed if seed is None else str(seed))
-        top, left = (chance.randint(0, self.resize - self.crop) for _ in range(2))
+        rng = random.Random(seed if seed is None else str(seed))
+        top, left = (rng.randint(0, self.resize - self.crop) for _ in range(2))
         pixels = F.resize(pixels, [self.resize, self.resize], antialias=True)
         pixels = pixels[:, top : top + self.crop, left : left + self.crop]
-        return pixels.flip(-1) if chance.random() < self.flip else pixels
+        return pixels.flip(-1) if rng.random() < self.flip else pixels
 
     def normalize(self, pixels: Tensor) -> Tensor:
-        """uint8 (..., 3, H, W) -> float32, as the network's training photos were scaled."""
+        """Return uint8 pixels (..., 3, H, W) as float32, scaled as the network was trained."""
         mean, std = (
             torch.tensor(numbers, device=pixels.device).view(3, 1, 1)
             for numbers in (self.mean, self.std)

@@ -1,15 +1,15 @@
-"""What the frozen network sees in each photo, computed once and kept on disk.
+"""The features of every photo, computed once by the frozen network and kept on disk.
 
-    extract(encoder, dataset, out, views=1)   runs the network, or finds that it was done
-    FeatureStore                              the result: float16, memory-mapped, (N, views, P, D)
+    extract_features(encoder, dataset, out)   runs the network, or finds that it already ran
+    FeatureCache                              the result: float16, memory-mapped (N, views, P, D)
 
-The network is frozen, so its answer for a photo never changes: 5 captions x 20 epochs would ask
-the same question 100 times. View 0 is the whole photo; views 1, 2, ... are random crops, mirrored
-or not, chosen once for each (photo, view), so augmentation survives the cache.
+The network is frozen, so a photo's features never change: 5 captions x 20 epochs would compute
+them 100 times. View 0 is the whole photo; views 1, 2, ... are random crops, some of them mirrored,
+chosen once for each (photo, view), so augmentation survives the cache.
 
-A store lives in `out/<fingerprint>/`: `features.npy` and `index.json` (which photos, network,
-transform, precision). Another network or transform has another fingerprint, so stale features are
-never used. Safe to delete. Several processes (distributed.py) fill one store together.
+A cache lives in `out/<key>/`: `features.npy` and `index.json` (photos, network, transform,
+precision). Another network or transform has another key, so stale features are never used. Safe to
+delete. Several processes (distributed.py) fill one cache together.
 """
 
 import dataclasses
@@ -20,52 +20,60 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-import distributed
-from backbones import as_grid, maps_of
-from data_loader import CaptionSet, Photo
-from distrust import BROKEN, one_line
+from captioning import distributed
+from captioning.data.coco import CaptionSet, Photo
+from captioning.data.photos import PhotoTransform, read_photo
+from captioning.device import compute_dtype, get_device, parallel_map
+from captioning.features.fast_network import FastBackbone
+from captioning.files import (
+    PathLike,
+    atomic_write,
+    read_json,
+    readable_write_errors,
+    remove_partial_files,
+    short_message,
+)
+from captioning.safe_load import LOAD_ERRORS
 from model import EncoderCNN
-from photos import PhotoTransform, read_photo
-from saving import told
-from speed import fast_dtype, fast_network, in_parallel, pick_device
-from vocabulary import read_json, write_atomically
 
-SAVE_EVERY = 32  # batches between notes of how far extraction has come
+SAVE_EVERY = 32  # batches between two records of the progress
+Spec = dict[str, Any]  # all that the features depend on
 
 
 def transform_of(encoder: EncoderCNN, train: bool = False) -> PhotoTransform:
-    """The transform that the encoder's weights expect, deterministic unless `train`."""
+    """Return the transform that the encoder's weights expect, deterministic unless `train`."""
     sizes = encoder.backbone.train_transform if train else encoder.backbone.transform
     return PhotoTransform(**{**sizes, "train": train})
 
 
-def first_view(encoder: EncoderCNN, views: int) -> tuple[PhotoTransform, bool]:
-    """The transform of view 0, and whether there is a second look: as in use, if it is alone.
+def base_view(encoder: EncoderCNN, views: int) -> tuple[PhotoTransform, bool]:
+    """Return the transform of view 0, and whether test-time augmentation applies to it.
 
-    Among several it is one of them, as large as the windows of the others.
+    A single view is what inference sees; among several, view 0 has the size of the random crops.
     """
     if views == 1:
-        return transform_of(encoder), encoder.backbone.second_look
+        return transform_of(encoder), encoder.backbone.tta
     return dataclasses.replace(transform_of(encoder, train=True), train=False), False
 
 
-class FeatureStore:
+class FeatureCache:
     """Features of one split; row i belongs to photo i.
 
     array       (N, views, P, D) float16 on disk; pages are read when touched
-    unreadable  {row: why} for photos that could not be read; their features mean nothing
+    unreadable  {row: reason} of photos that could not be read; their features are meaningless
     """
 
     def __init__(self, folder: Path):
         index = read_json(folder / "index.json")
-        self.folder, self.job = folder, index["job"]
+        self.folder, self.spec = folder, index["spec"]
         self.done = int(index["done"])
-        self.unreadable = {int(row): why for row, why in index["unreadable"].items()}
+        self.unreadable = {int(row): reason for row, reason in index["unreadable"].items()}
         stored = np.load(folder / "features.npy", mmap_mode="r")  # never a pickle
         self.array = stored if stored.ndim == 4 else stored[:, :, None]
 
@@ -76,10 +84,10 @@ class FeatureStore:
     def views(self) -> int:
         return self.array.shape[1]
 
-    def resident(self, device: torch.device, limit: float = 0.5) -> Tensor:
-        """The array as one tensor: on the GPU where it takes at most `limit` of the free memory.
+    def to_device(self, device: torch.device, limit: float = 0.5) -> Tensor:
+        """Return the array as one tensor: on a GPU if it takes at most `limit` of its free memory.
 
-        Elsewhere it stays the memory map, of which batches touch only what they need.
+        Otherwise it stays a memory map, of which a batch reads only what it needs.
         """
         if device.type == "cuda" and self.array.nbytes < limit * torch.cuda.mem_get_info()[0]:
             return torch.from_numpy(np.asarray(self.array)).to(device)
@@ -87,20 +95,20 @@ class FeatureStore:
         return torch.from_numpy(writable.reshape(self.array.shape))
 
 
-def describe(
+def cache_key(
     encoder: EncoderCNN, photos: list[Photo], views: int, grid: bool, dtype: torch.dtype
-) -> dict:
-    """All that the features depend on; its hash names their folder."""
+) -> Spec:
+    """Return all that the features depend on; its hash names their folder."""
     names = hashlib.sha256()
     for photo in photos:
         size = photo.path.stat().st_size if photo.path.is_file() else -1
         names.update(f"{photo.path.name}\0{size}\n".encode())
-    transform, second_look = first_view(encoder, views)
+    transform, tta = base_view(encoder, views)
     return {
         "backbone": encoder.backbone.name,
         "weights": encoder.backbone.fingerprint(with_pca=True),
         "transform": dataclasses.asdict(transform),
-        **({"second_look": True} if second_look else {}),
+        "tta": tta,
         "photos": names.hexdigest()[:16],
         "count": len(photos),
         "views": views,
@@ -109,147 +117,183 @@ def describe(
     }
 
 
-def extract(
+def hash_of(spec: Spec) -> str:
+    """Return 16 hex digits that name `spec`."""
+    return hashlib.sha256(json.dumps(spec, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def extract_features(
     encoder: EncoderCNN,
     dataset: CaptionSet,
-    out: str | os.PathLike,
+    out: PathLike,
     views: int = 1,
     grid: bool = False,
     device: str | torch.device = "auto",
     batch_size: int | None = None,
     precision: str = "auto",
-) -> FeatureStore:
-    """The features of every photo of `dataset`, computed unless they are in `out` already.
+) -> FeatureCache:
+    """Return the features of every photo of `dataset`, computed unless `out` has them already.
 
-    grid        keep all P places (N, views, P, D) rather than their average (N, views, D)
-    batch_size  images given to the network at once (16, on a GPU 256); part of what makes the
+    grid        keep all P places (N, views, P, D) rather than their mean (N, views, 1, D)
+    batch_size  images given to the network at once (16; on a GPU 256); part of what makes the
                 result repeatable
     precision   "auto" (bfloat16 where it is fast) or "float32"
 
-    An interrupted extraction goes on where it stopped, with the same bytes in the end, whatever the
-    number of processes. A photo that cannot be read is reported and left out. Memory does not grow
-    with the number of photos.
+    An interrupted extraction continues where it stopped, with the same bytes in the end, whatever
+    the number of processes. A photo that cannot be read is reported and left out. Memory does not
+    grow with the number of photos. Raises ValueError where `views` is below 1.
     """
     if views < 1:
-        raise ValueError(f"views counts looks at each photo; {views} must be 1 or more.")
-    device = torch.device(device) if device != "auto" else pick_device()
-    dtype = fast_dtype(device) if precision == "auto" else torch.float32
-    job = describe(encoder, dataset.photos, views, grid, dtype)
+        raise ValueError(f"views must be 1 or more, not {views}.")
+    device = get_device(device) if isinstance(device, str) else device
+    dtype = compute_dtype(device) if precision == "auto" else torch.float32
+    spec = cache_key(encoder, dataset.photos, views, grid, dtype)
     batch_size = batch_size or (16 if device.type == "cpu" else 256)
-    job["batch"] = max(1, batch_size // views)  # photos a step: a photo is decoded once
-    folder = Path(out) / hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
-    distributed.agree(job, "photos and network")
+    spec["batch"] = max(1, batch_size // views)  # photos a step: each is decoded once for all views
+    folder = Path(out) / hash_of(spec)
+    distributed.check_in_sync(spec, "photos and network")
     if distributed.rank() == 0:
-        open_or_create(folder, job, encoder)
-    distributed.gather("ready")
-    store = FeatureStore(folder)
-    if store.done < len(store):
-        fill(store, encoder, dataset.photos, device, dtype)
-        store = FeatureStore(folder)
-    if store.unreadable and distributed.rank() == 0:
-        first = next(iter(store.unreadable.values()))
-        print(f"left out {len(store.unreadable)} unreadable photos, the first: {first}")
-    return store
+        open_or_create(folder, spec, encoder)
+    distributed.all_gather("ready")
+    cache = FeatureCache(folder)
+    if cache.done < len(cache):
+        fill_cache(cache, encoder, dataset.photos, device, dtype)
+        cache = FeatureCache(folder)
+    if cache.unreadable and distributed.rank() == 0:
+        first = next(iter(cache.unreadable.values()))
+        print(f"left out {len(cache.unreadable)} unreadable photos, the first: {first}")
+    return cache
 
 
-def open_or_create(folder: Path, job: dict, encoder: EncoderCNN) -> None:
-    """Leaves a store in `folder`: what is there, finished or begun, or a new one."""
-    for half in folder.glob(".*.tmp"):  # of a process that was killed while it wrote
-        half.unlink(missing_ok=True)
+def open_or_create(folder: Path, spec: Spec, encoder: EncoderCNN) -> None:
+    """Leave a cache for `spec` in `folder`: the one found there, finished or not, or an empty one."""
+    remove_partial_files(folder)
     try:
-        store = FeatureStore(folder)
-        if store.job == job and len(store) == job["count"]:
+        cache = FeatureCache(folder)
+        if cache.spec == spec and len(cache) == spec["count"]:
             return
-        print(f"the features in {folder} belong to another job; computing them anew")
+        print(f"the features in {folder} belong to other photos; computing them again")
     except FileNotFoundError:
         pass
-    except BROKEN as error:
-        print(f"the features in {folder} are broken ({one_line(error)}); computing them anew")
-    transform, second_look = first_view(encoder, job["views"])
-    _, size, high, wide = encoder.backbone.map_size(transform.crop, second_look)
-    shape = (job["count"], job["views"], *([high * wide] if job["grid"] else []), size)
-    with told(folder / "features.npy"):
+    except LOAD_ERRORS as error:
+        message = short_message(error)
+        print(f"the features in {folder} are broken ({message}); computing them again")
+    transform, tta = base_view(encoder, spec["views"])
+    _, size, height, width = encoder.backbone.map_size(transform.crop, tta)
+    shape = (spec["count"], spec["views"], *([height * width] if spec["grid"] else []), size)
+    with readable_write_errors(folder / "features.npy"):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the array counts
         np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape).flush()
-    note_progress(folder, job, 0, {})
+    save_progress(folder, spec, 0, {})
 
 
-def note_progress(folder: Path, job: dict, done: int, unreadable: dict[int, str]) -> None:
-    with write_atomically(folder / "index.json", "w") as file:
-        json.dump({"job": job, "done": done, "unreadable": unreadable}, file, indent=1)
+def save_progress(folder: Path, spec: Spec, done: int, unreadable: dict[int, str]) -> None:
+    """Record in index.json that the first `done` rows are complete."""
+    with atomic_write(folder / "index.json", "w") as file:
+        json.dump({"spec": spec, "done": done, "unreadable": unreadable}, file, indent=1)
 
 
-def fill(
-    store: FeatureStore,
+class ViewReader:
+    """Row of a photo -> its views (views, 3, crop, crop) uint8, or why it cannot be read."""
+
+    def __init__(self, encoder: EncoderCNN, photos: list[Photo], views: int):
+        self.photos, self.views = photos, views
+        self.base, self.tta = base_view(encoder, views)
+        self.random = transform_of(encoder, train=True)
+
+    def __call__(self, row: int) -> Tensor | str:
+        path = self.photos[row].path
+        try:
+            photo = read_photo(path, min_side=self.base.min_side)
+        except (OSError, ValueError) as error:
+            return str(error)
+        crops = [self.base.resize_and_crop(photo)]
+        crops += [
+            self.random.resize_and_crop(photo, (path.name, view)) for view in range(1, self.views)
+        ]
+        return torch.stack(crops)
+
+    def black(self) -> Tensor:
+        """Return what stands for a photo that cannot be read."""
+        return torch.zeros(self.views, 3, self.base.crop, self.base.crop, dtype=torch.uint8)
+
+
+def fill_cache(
+    cache: FeatureCache,
     encoder: EncoderCNN,
     photos: list[Photo],
     device: torch.device,
     dtype: torch.dtype,
 ) -> None:
-    """Computes the rows from `store.done` on, in the same batches whether interrupted or not.
+    """Compute the rows from `cache.done` on, in the same batches whether interrupted or not.
 
-    Of several processes each takes every n-th batch; how far all are is noted together.
+    Of several processes each computes every n-th batch; their progress is recorded together.
     """
-    job, unreadable = store.job, dict(store.unreadable)
-    views, step = job["views"], job["batch"]
-    (plain, second_look), varied = first_view(encoder, views), transform_of(encoder, train=True)
-    network = fast_network(encoder.backbone.network, device, dtype, len(photos) * views)
-    together = step * distributed.world()  # photos in one round of all processes
-    rounds = range(store.done, len(photos), together)
-
-    def mine(start: int) -> range:
-        """The rows of this process in the round that begins at `start`."""
-        first = start + step * distributed.rank()
-        return range(first, min(first + step, len(photos)))
-
-    def look(row: int) -> Tensor | str:
-        try:
-            photo = read_photo(photos[row].path, at_least=plain.enough)
-        except (OSError, ValueError) as error:
-            return str(error)
-        cuts = [plain.cut(photo)]
-        cuts += [varied.cut(photo, (photos[row].path.name, view)) for view in range(1, views)]
-        return torch.stack(cuts)  # (views, 3, crop, crop) uint8
-
-    def compute(rows: range, looks: Iterator[Tensor | str]) -> np.ndarray:
-        """(rows, views, ...) float16; a photo that cannot be read counts as black."""
-        pixels = torch.zeros(step, views, 3, plain.crop, plain.crop, dtype=torch.uint8)
-        for place, row in enumerate(rows):
-            seen = next(looks)
-            if isinstance(seen, str):
-                unreadable[row] = seen
-            else:
-                pixels[place] = seen
-        images = plain.normalize(pixels.flatten(0, 1).to(device))  # always the same shape
-        maps = maps_of(network, images, second_look)
-        result = as_grid(maps, job["grid"]).half().cpu().numpy()
-        return result.reshape(step, views, -1)[: len(rows)]
-
-    began = shown = time.monotonic()
-    looks, noted = in_parallel(look, (row for start in rounds for row in mine(start))), 0
-    path = store.folder / "features.npy"
-    with open(path, "r+b") as file:  # a full disk would kill who writes to a memory map
-        for number, start in enumerate(rounds, 1):
-            rows, done = mine(start), min(start + together, len(photos))
-            result = compute(rows, looks) if rows else np.empty(0)
-            with told(path):
-                file.seek(store.array.offset + rows.start * store.array[0].nbytes)
-                file.write(result.tobytes())
-            if number - noted >= SAVE_EVERY or done == len(photos):
-                with told(path):
+    spec, unreadable, path = cache.spec, dict(cache.unreadable), cache.folder / "features.npy"
+    views, step = spec["views"], spec["batch"]
+    reader = ViewReader(encoder, photos, views)
+    backbone = FastBackbone(
+        encoder.backbone, device, dtype, step * views, len(photos) * views, reader.tta
+    )
+    rounds = own_batches(cache.done, len(photos), step)
+    read_ahead = parallel_map(reader, [row for rows in rounds for row in rows])
+    progress, saved = Progress(cache.done, len(photos)), 0
+    with open(path, "r+b") as file:  # writing into a memory map would crash on a full disk
+        for number, rows in enumerate(rounds, 1):
+            done = min(cache.done + number * step * distributed.world_size(), len(photos))
+            crops = list(read_views(rows, read_ahead, reader, unreadable))
+            with readable_write_errors(path):
+                if crops:
+                    images = reader.base.normalize(torch.cat(crops).to(device))
+                    features = backbone(images, spec["grid"]).half().cpu().numpy()
+                    file.seek(cache.array.offset + rows.start * cache.array[0].nbytes)
+                    file.write(features.tobytes())
+            if number - saved >= SAVE_EVERY or done == len(photos):
+                with readable_write_errors(path):
                     file.flush()
                     os.fsync(file.fileno())
-                for others in distributed.gather(unreadable):
+                for others in distributed.all_gather(unreadable):
                     unreadable |= others
                 if distributed.rank() == 0:
-                    note_progress(store.folder, job, done, dict(sorted(unreadable.items())))
-                noted = number
-            now = time.monotonic()
-            if (now - shown > 5 and sys.stderr.isatty()) or done == len(photos):
-                rate = (done - store.done) / (now - began)
-                left = (len(photos) - done) / rate
-                if distributed.rank() == 0:
-                    print(f"features {done}/{len(photos)}, {rate:.0f} photos/s, {left:.0f} s left")
-                shown = now
-    distributed.gather("noted")
+                    save_progress(cache.folder, spec, done, dict(sorted(unreadable.items())))
+                saved = number
+            progress.show(done)
+    distributed.all_gather("saved")
+
+
+def own_batches(first: int, count: int, step: int) -> list[range]:
+    """Return this process's rows in each round of all processes, from row `first` on."""
+    together = step * distributed.world_size()
+    starts = [start + step * distributed.rank() for start in range(first, count, together)]
+    return [range(start, max(start, min(start + step, count))) for start in starts]
+
+
+def read_views(
+    rows: range, read_ahead: Iterator[Tensor | str], reader: ViewReader, unreadable: dict[int, str]
+) -> Iterator[Tensor]:
+    """Yield the views of each row; a photo that cannot be read is noted, and counts as black."""
+    for row in rows:
+        crops = next(read_ahead)
+        if isinstance(crops, str):
+            unreadable[row] = crops
+            crops = reader.black()
+        yield crops
+
+
+class Progress:
+    """Prints how far an extraction is: every five seconds on a terminal, and at its end."""
+
+    def __init__(self, first: int, count: int):
+        self.first, self.count = first, count
+        self.began = self.shown = time.monotonic()
+
+    def show(self, done: int) -> None:
+        now = time.monotonic()
+        if done < self.count and not (now - self.shown > 5 and sys.stderr.isatty()):
+            return
+        rate = (done - self.first) / (now - self.began)
+        left = (self.count - done) / rate
+        if distributed.rank() == 0:
+            print(f"features {done}/{self.count}, {rate:.0f} photos/s, {left:.0f} s left")
+        self.shown = now

@@ -1,71 +1,29 @@
-"""What this machine can do, and the frozen network made to do it.
+"""The frozen network, made fast; its features differ from plain float32 by rounding only.
 
-    pick_device("auto")              the GPU where there is one
-    fast_dtype(device)               bfloat16 where the processor multiplies it in hardware
-    fold_batchnorm(network)          the same function, BatchNorm folded into the convolutions
-    fast_network(network, ...)       folded, channels last, half precision, compiled: same answers
-    keep_memory()                    no new pages for every tensor
-    in_parallel(function, items)     results in order, computed ahead by a few threads
+    FastBackbone(backbone, ...)   images -> grid: folded, channels last, half precision, compiled
+    fold_batchnorm(network)       the same function, BatchNorm folded into the convolutions
+    to_mixed_precision(...)       half precision, except the first convolutions
 
-The frozen network's answers differ from plain float32 by rounding only: cosine above 0.999.
+Cosine similarity to the features of plain float32 is above 0.999.
 """
 
-import contextlib
 import copy
-import ctypes
 import itertools
-import os
-import shutil
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-EXACT = 2  # convolutions that stay in float32; see `in_dtype`
+from captioning.device import can_compile, keep_freed_memory
+from captioning.models.backbone import Backbone, feature_maps, maps_to_grid
+
+NUM_FLOAT32_CONVS = 2  # convolutions that stay in float32; see `to_mixed_precision`
 COMPILE_FROM = 1_000  # images; compiling takes 5 to 20 seconds, which fewer never earn back
 
 
-def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name; "auto" is CUDA, else MPS, else the CPU. ValueError where absent."""
-    if name == "auto":
-        has_mps = torch.backends.mps.is_available()
-        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise ValueError(f"There is no device {name!r}; choose auto, cpu, cuda or mps.") from None
-    absent = device.type == "cuda" and not torch.cuda.is_available()
-    if absent or (device.type == "mps" and not torch.backends.mps.is_available()):
-        raise ValueError(f"This machine has no {device.type}; say --device cpu, or leave it out.")
-    return device
-
-
-def fast_dtype(device: torch.device) -> torch.dtype:
-    """bfloat16 where the hardware multiplies it (recent GPUs, CPUs with AVX512-BF16 or AMX)."""
-    if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    if device.type == "cpu":
-        probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
-        if any(getattr(torch.cpu, probe, bool)() for probe in probes):
-            return torch.bfloat16
-    return torch.float32
-
-
-def can_compile(device: torch.device) -> bool:
-    """Whether `torch.compile` has what it needs: a C compiler, and Triton on a GPU."""
-    if device.type == "cuda":
-        from torch.utils._triton import has_triton
-
-        return has_triton()
-    compilers = (os.environ.get("CXX"), "g++", "c++", "clang++", "cl")
-    return device.type == "cpu" and any(name and shutil.which(name) for name in compilers)
-
-
 def fold_batchnorm(network: nn.Module) -> nn.Module:
-    """A copy in which each BatchNorm in eval mode is part of the convolution before it.
+    """Return a copy in which each BatchNorm (eval mode) is part of the convolution before it.
 
     Works where a module's children stand in the order they run, as in torchvision's classifiers.
     """
@@ -79,8 +37,8 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
     return network
 
 
-class InFloat32(nn.Module):
-    """A layer that computes in float32 amid a network in `dtype`."""
+class Float32Layer(nn.Module):
+    """A layer that computes in float32 inside a network in `dtype`."""
 
     def __init__(self, layer: nn.Module, dtype: torch.dtype):
         super().__init__()
@@ -90,60 +48,67 @@ class InFloat32(nn.Module):
         return self.layer(x.float()).to(self.dtype)
 
 
-def in_dtype(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
-    """`network` on the device in `dtype`, but for its first EXACT convolutions, in place.
+def to_mixed_precision(network: nn.Module, device: torch.device, dtype: torch.dtype) -> nn.Module:
+    """Move `network` to the device in `dtype`, except its first NUM_FLOAT32_CONVS convolutions.
 
-    These subtract large numbers from each other: an edge is where neighbours differ. Rounded, they
-    see edges in even areas, and most of what bfloat16 gets wrong in the end begins here.
+    Those subtract large numbers from each other: an edge is where neighbors differ. Rounded, they
+    see edges in even areas, which causes most of the error of bfloat16 in the end.
     """
     names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Conv2d)]
-    names = names[:EXACT] if dtype != torch.float32 else []
-    exact = [InFloat32(copy.deepcopy(network.get_submodule(name)), dtype) for name in names]
-    network = network.to(device, dtype, memory_format=torch.channels_last)
-    for name, layer in zip(names, exact, strict=True):
-        network.set_submodule(name, layer.to(device, memory_format=torch.channels_last))
+    names = names[:NUM_FLOAT32_CONVS] if dtype != torch.float32 else []
+    layers = [Float32Layer(copy.deepcopy(network.get_submodule(name)), dtype) for name in names]
+    network = network.to(device, dtype)
+    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for name, layer in zip(names, layers, strict=True):
+        layer.to(device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network.set_submodule(name, layer)
     return network
 
 
-def fast_network(
-    network: nn.Module, device: torch.device, dtype: torch.dtype, images: int
-) -> Callable[[Tensor], Tensor]:
-    """`network`, made fast for `images` photos: images (B, 3, H, W) -> maps (B, D, h, w).
+class FastBackbone:
+    """A frozen backbone at its fastest: images (N, 3, H, W) -> grid (N, P, D), in float32.
 
-    Keep B the same: another one is compiled anew, and half precision rounds otherwise.
+    batch_size  images given to the network at once. Half precision rounds by the size of the
+                batch and a compiled network is compiled for it, so there the last batch is filled
+                up with black images: a photo's features do not depend on the rest of its batch
+    num_images  how many images will come: from COMPILE_FROM on the network is compiled
+    tta         test-time augmentation, if not as the backbone itself does
+    skip_pca    stop before the backbone's last layer, `pca`
     """
-    keep_memory()
-    fast = in_dtype(fold_batchnorm(network), device, dtype).eval()
-    if images >= COMPILE_FROM and can_compile(device):
-        fast = torch.compile(fast, options={"freezing": True})
 
-    def run(images: Tensor) -> Tensor:
-        with torch.inference_mode():
-            return fast(images.to(device).contiguous(memory_format=torch.channels_last))
+    def __init__(
+        self,
+        backbone: Backbone,
+        device: torch.device,
+        dtype: torch.dtype,
+        batch_size: int,
+        num_images: int = 0,
+        tta: bool | None = None,
+        skip_pca: bool = False,
+    ):
+        keep_freed_memory()
+        network = backbone.network[:-1] if skip_pca else backbone.network
+        fast = to_mixed_precision(fold_batchnorm(network), device, dtype).eval()
+        compiles = num_images >= COMPILE_FROM and can_compile(device)
+        self.network: Callable[[Tensor], Tensor] = (
+            torch.compile(fast, options={"freezing": True}) if compiles else fast
+        )
+        self.device, self.batch_size, self.grid = device, batch_size, backbone.grid
+        self.tta = backbone.tta if tta is None else tta
+        self.fixed_batch = compiles or dtype != torch.float32
 
-    return run
+    @torch.inference_mode()
+    def __call__(self, images: Tensor, grid: bool | None = None) -> Tensor:
+        """Return all places, or their mean (N, 1, D); `grid` as the backbone has it, if None."""
+        all_places = self.grid if grid is None else grid
+        parts = [self._batch(part, all_places) for part in images.split(self.batch_size)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts)
 
-
-def keep_memory() -> None:
-    """Asks glibc not to hand large pieces of memory back; elsewhere nothing happens.
-
-    By default every large tensor is made of new pages, which the system fills with zeros first:
-    ResNet-50 in bfloat16 spends up to half of its time there.
-    """
-    with contextlib.suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-        for option in (-1, -3):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
-            mallopt(option, 1 << 30)  # bytes
-
-
-def in_parallel(function: Callable, items: Iterable, threads: int | None = None) -> Iterator:
-    """`map(function, items)` by threads, in order, and at most a few results ahead."""
-    threads = threads or min(16, os.cpu_count() or 1)
-    waiting: deque = deque()
-    with ThreadPoolExecutor(threads) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > 4 * threads:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+    def _batch(self, images: Tensor, grid: bool) -> Tensor:
+        missing = self.batch_size - len(images)
+        images = images.to(self.device)
+        if self.fixed_batch and missing:
+            images = torch.cat([images, images.new_zeros(missing, *images.shape[1:])])
+        images = images.contiguous(memory_format=torch.channels_last)
+        maps = feature_maps(self.network, images, self.tta)
+        return maps_to_grid(maps[: self.batch_size - missing], grid)

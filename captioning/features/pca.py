@@ -1,12 +1,12 @@
-"""Fewer numbers for each place: principal component analysis of what the frozen network says.
+"""Fewer features for each place: principal component analysis of the frozen network's grid.
 
-    python train.py --pca 512 ...   keeps 512 of ResNet-50's 2,048 numbers for each place
+    python train.py --pca 512 ...   keeps 512 of ResNet-50's 2,048 features at each place
 
-A grid of 49 x 2,048 half-precision numbers is 200 kB a photo, 17 GB for COCO. Channels repeat each
-other in part: the directions in which the grid varies most hold more than their share of it. How
-much, training prints; on Flickr8k it is 77 % in a quarter of the bytes and 90 % in half of them.
-Turning to other axes and leaving some out is a linear map, so it becomes the network's last layer,
-a 1 x 1 convolution, and nothing else in the course needs to know.
+A grid of 49 x 2,048 half-precision numbers is 200 kB a photo, 17 GB for COCO. Channels are
+correlated: the directions in which the grid varies most hold more of the variance than their
+number suggests. Training prints how much; on Flickr8k it is 77 % in a quarter of the bytes and
+90 % in half of them. Rotating the axes and dropping some is a linear map, so it becomes the
+network's last layer, a 1 x 1 convolution, and nothing else in the course needs to know.
 
     fit(encoder, dataset, out)   sets that layer from a sample of photos, once; kept in `out`
 
@@ -14,89 +14,85 @@ Hotelling 1933; why it suits frozen features: Jegou & Chum 2012, "Negative evide
 co-occurrences in image retrieval: the benefit of PCA and whitening".
 """
 
-import hashlib
-import json
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-import distributed
-from backbones import as_grid
-from data_loader import CaptionSet, Photo
-from distrust import BROKEN
-from features import describe, transform_of
+from captioning import distributed
+from captioning.data.coco import CaptionSet, Photo
+from captioning.data.photos import read_photo
+from captioning.device import parallel_map
+from captioning.features.cache import cache_key, hash_of, transform_of
+from captioning.features.fast_network import FastBackbone
+from captioning.files import PathLike, atomic_write, readable_write_errors
+from captioning.safe_load import LOAD_ERRORS
 from model import EncoderCNN
-from photos import read_photo
-from saving import told
-from speed import fast_network, in_parallel
-from vocabulary import write_atomically
 
-SAMPLE = 512  # photos; at 49 places each they fix 2,048 directions well
-AT_ONCE = 16
+SAMPLE = 512  # photos; at 49 places each they determine 2,048 directions well
+BATCH = 16
 
 
-def fit(
-    encoder: EncoderCNN, dataset: CaptionSet, out: str | os.PathLike, device: torch.device
-) -> float:
-    """Sets the backbone's layer `pca` to the components that vary most; returns the share kept.
+def fit(encoder: EncoderCNN, dataset: CaptionSet, out: PathLike, device: torch.device) -> float:
+    """Set the backbone's layer `pca` to the first components; return the variance they explain.
 
-    The share is of the variance of the grid over a sample of the photos of `dataset`. The same
-    network and photos give the same layer, kept as `out/pca-<fingerprint>.npz`.
+    It is a fraction of the variance of the grid over a sample of the photos of `dataset`. The same
+    network and photos give the same layer, kept as `out/pca-<key>.npz`.
     """
     layer = encoder.backbone.network.pca
-    nn.init.zeros_(layer.weight)  # what was there before does not matter
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.weight)  # the key must not depend on its earlier weights
     nn.init.zeros_(layer.bias)
-    job = describe(encoder, dataset.photos, 1, True, torch.float32) | {"pca": layer.out_channels}
-    name = hashlib.sha256(json.dumps(job, sort_keys=True).encode()).hexdigest()[:16]
-    path = Path(out) / f"pca-{name}.npz"
+    spec = cache_key(encoder, dataset.photos, 1, True, torch.float32) | {"pca": layer.out_channels}
+    path = Path(out) / f"pca-{hash_of(spec)}.npz"
     if distributed.rank() == 0 and not path.exists():
-        components, mean, share = principal(
+        components, mean, explained = principal_components(
             sample_grid(encoder, dataset, device), layer.out_channels
         )
-        with told(path), write_atomically(path) as file:
-            np.savez(file, components=components, mean=mean, share=share)
-    distributed.gather("ready")
+        with readable_write_errors(path), atomic_write(path) as file:
+            np.savez(file, components=components, mean=mean, explained=explained)
+    distributed.all_gather("ready")
     try:
-        with np.load(path) as kept:  # never a pickle
-            components, mean = torch.from_numpy(kept["components"]), torch.from_numpy(kept["mean"])
-            share = float(kept["share"])
+        with np.load(path) as saved:  # never a pickle
+            matrix, center = torch.from_numpy(saved["components"]), torch.from_numpy(saved["mean"])
+            explained = float(saved["explained"])
         with torch.no_grad():
-            layer.weight.copy_(components[:, :, None, None])
-            layer.bias.copy_(-components @ mean)
-    except BROKEN:
-        raise ValueError(f"{path} is broken; delete it, and it is computed anew.") from None
-    return share
+            layer.weight.copy_(matrix[:, :, None, None])
+            layer.bias.copy_(-matrix @ center)
+    except LOAD_ERRORS:
+        raise ValueError(f"{path} is broken; delete it, and it is computed again.") from None
+    return explained
 
 
 def sample_grid(encoder: EncoderCNN, dataset: CaptionSet, device: torch.device) -> Tensor:
-    """What the network says, before `pca`, of the places of evenly spaced photos: (N * P, D)."""
-    look = transform_of(encoder)
+    """Return the grid, before `pca`, at all places of evenly spaced photos: (N * P, D)."""
+    transform = transform_of(encoder)
     every = max(1, len(dataset.photos) // SAMPLE)
 
     def read(photo: Photo) -> Tensor | None:
         try:
-            return look(read_photo(photo.path, look.enough))
+            return transform(read_photo(photo.path, transform.min_side))
         except (OSError, ValueError):
-            return None  # extraction will report it
+            return None  # the extraction will report it
 
-    read_photos = in_parallel(read, dataset.photos[::every][:SAMPLE])
+    read_photos = parallel_map(read, dataset.photos[::every][:SAMPLE])
     images = [image for image in read_photos if image is not None]
     if not images:
         raise ValueError("none of the photos can be read: check the data.")
-    network = fast_network(encoder.backbone.network[:-1], device, torch.float32, images=0)
-    parts = [torch.stack(images[i : i + AT_ONCE]) for i in range(0, len(images), AT_ONCE)]
-    return torch.cat([as_grid(network(part), True).flatten(0, 1).cpu() for part in parts])
+    backbone = FastBackbone(
+        encoder.backbone, device, torch.float32, BATCH, tta=False, skip_pca=True
+    )
+    return backbone(torch.stack(images), grid=True).flatten(0, 1).cpu()
 
 
-def principal(grid: Tensor, count: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """grid (N, D) -> components (count, D), mean (D,), the share of the variance they hold."""
+def principal_components(grid: Tensor, count: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """grid (N, D) -> components (count, D), mean (D,), the fraction of variance they explain."""
     mean = grid.mean(dim=0)
-    centred = grid - mean
-    variance, directions = torch.linalg.eigh((centred.T @ centred / len(grid)).double())
+    centered = grid - mean
+    variance, directions = torch.linalg.eigh((centered.T @ centered / len(grid)).double())
     kept = directions.flip(1)[:, :count].T  # eigh sorts from the smallest
-    signs = kept.gather(1, kept.abs().argmax(dim=1, keepdim=True)).sign()  # an eigenvector has none
-    share = float(variance.flip(0)[:count].sum() / variance.sum())
-    return (kept * signs).float().numpy(), mean.numpy(), share
+    signs = kept.gather(1, kept.abs().argmax(dim=1, keepdim=True)).sign()  # fixes a free choice
+    explained = float(variance.flip(0)[:count].sum() / variance.sum())
+    return (kept * signs).float().numpy(), mean.numpy(), explained

@@ -2,15 +2,17 @@
 
     Backbone(name, weights)   any torchvision classifier: ImageNet's, from a file, or random
     narrow_resnet50(width)    the drawn dataset's small ResNet-50
+    feature_maps, maps_to_grid   images -> maps (B, D, h, w) -> grid (B, P, D)
 
 A Backbone maps images (B, 3, H, W) to a grid (B, P, D): P places (49 for ResNet-50 at 224 pixels)
-and D numbers for each (2048); pooled means P = 1, the average place.
+and D features at each (2048); pooled means P = 1, the mean over all places.
 """
 
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -18,21 +20,23 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models.resnet import Bottleneck
 
-from distrust import BROKEN, fits, load_plain, one_line
-from photos import PhotoTransform
+from captioning.data.photos import PhotoTransform
+from captioning.files import short_message
+from captioning.safe_load import LOAD_ERRORS, check_state_dict, safe_load
 
-IMAGENET_TRANSFORM = {
+Transform = dict[str, Any]  # the fields of a PhotoTransform, as they are saved
+IMAGENET_TRANSFORM: Transform = {
     "resize": 256,
     "crop": 224,
     "mean": [0.485, 0.456, 0.406],
     "std": [0.229, 0.224, 0.225],
 }
-MODELS = Path(__file__).parent / "models"
+MODELS = Path(__file__).parents[2] / "models"
 TOY_WEIGHTS = MODELS / "resnet50_toy.pth"
 
 
 def narrow_resnet50(width: int = 20, last_stride: int = 1) -> nn.Sequential:
-    """ResNet-50's 3-4-6-3 bottleneck blocks with `width` channels where it has 64.
+    """Build ResNet-50's 3-4-6-3 bottleneck blocks with `width` channels where it has 64.
 
     images (B, 3, H, W) -> maps (B, 32 * width, H / 16, W / 16); `last_stride=2` halves once more.
     He et al., "Deep Residual Learning for Image Recognition", 2015, arXiv:1512.03385.
@@ -56,51 +60,54 @@ def narrow_resnet50(width: int = 20, last_stride: int = 1) -> nn.Sequential:
     return network
 
 
-def cut_classifier(classifier: nn.Module, name: str) -> nn.Sequential:
-    """A torchvision classifier without its pooling and classification layers."""
+def remove_head(classifier: nn.Module, name: str) -> nn.Sequential:
+    """Return a torchvision classifier without its pooling and classification layers."""
     if hasattr(classifier, "layer4"):  # the ResNet family
         layers = OrderedDict(classifier.named_children())
         del layers["avgpool"], layers["fc"]
         return nn.Sequential(layers)
-    if isinstance(getattr(classifier, "features", None), nn.Sequential):  # VGG, MobileNet, ...
-        return classifier.features
-    raise ValueError(f"{name} keeps no grid of features; choose a convolutional classifier.")
+    if isinstance(features := getattr(classifier, "features", None), nn.Sequential):  # VGG, ...
+        return features
+    raise ValueError(f"{name} has no grid of features; choose a convolutional classifier.")
 
 
-def load_weights_file(path: str | Path, name: str) -> tuple[nn.Sequential, dict, bool]:
-    """The network that the state dict at `path` belongs to, its transform, and whether it knows
-    drawings only."""
-    loaded = load_plain(path)
+def load_weights_file(path: Path, name: str) -> tuple[nn.Sequential, Transform, bool]:
+    """Return the network of the state dict at `path`, its transform, and whether it is a toy.
+
+    A toy network has seen drawn scenes only. Raises ValueError where the file does not fit `name`.
+    """
+    loaded = safe_load(path)
     try:
         state = loaded.get("state_dict", loaded)
         state = {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
         if loaded.get("arch") == "narrow_resnet50":
-            fits(lambda: narrow_resnet50(**loaded["config"]), state)
+            check_state_dict(lambda: narrow_resnet50(**loaded["config"]), state)
             network = narrow_resnet50(**loaded["config"])
             network.load_state_dict(state)
-            PhotoTransform(**loaded["transform"])  # refuses what cannot be
+            PhotoTransform(**loaded["transform"])  # refuses impossible values
             return network, dict(loaded["transform"]), True
         with torch.device("meta"):
-            empty = models.get_model(name, weights=None).state_dict()
-        head = [k for k in empty if k.startswith(("fc.", "classifier."))]  # cut off below
-        head = {k: torch.zeros(empty[k].shape) for k in head if k not in state}
-        fits(lambda: models.get_model(name, weights=None), head | state)
+            expected = models.get_model(name, weights=None).state_dict()
+        head = [k for k in expected if k.startswith(("fc.", "classifier."))]  # removed below
+        zeros = {k: torch.zeros(expected[k].shape) for k in head if k not in state}
+        check_state_dict(lambda: models.get_model(name, weights=None), zeros | state)
         classifier = models.get_model(name, weights=None)
-        classifier.load_state_dict(head | state)
-    except BROKEN as error:
-        raise ValueError(f"{path} holds no weights of {name} ({one_line(error)}).") from None
-    return cut_classifier(classifier, name), dict(IMAGENET_TRANSFORM), False
+        classifier.load_state_dict(zeros | state)
+    except LOAD_ERRORS as error:
+        message = short_message(error)
+        raise ValueError(f"{path} does not hold weights of {name} ({message}).") from None
+    return remove_head(classifier, name), dict(IMAGENET_TRANSFORM), False
 
 
-def maps_of(network: Callable[[Tensor], Tensor], images: Tensor, second_look: bool) -> Tensor:
-    """images (B, 3, H, W) -> maps (B, D, h, w); with a second look, at the mirror image, 2 h."""
-    if not second_look:
+def feature_maps(network: Callable[[Tensor], Tensor], images: Tensor, tta: bool) -> Tensor:
+    """images (B, 3, H, W) -> maps (B, D, h, w); with `tta` the mirrored image's maps follow: 2 h"""
+    if not tta:
         return network(images)
     return torch.cat([network(images), network(images.flip(-1))], dim=2)
 
 
-def as_grid(maps: Tensor, grid: bool) -> Tensor:
-    """maps (B, D, h, w) -> all P = h * w places (B, P, D), or their average (B, 1, D)"""
+def maps_to_grid(maps: Tensor, grid: bool) -> Tensor:
+    """maps (B, D, h, w) -> all P = h * w places (B, P, D), or their mean (B, 1, D)"""
     places = maps.flatten(2).transpose(1, 2).float()
     return places if grid else places.mean(dim=1, keepdim=True)
 
@@ -108,15 +115,15 @@ def as_grid(maps: Tensor, grid: bool) -> Tensor:
 class Backbone(nn.Module):
     """The frozen part of the encoder: images (B, 3, H, W) -> grid (B, P, D).
 
-    name         a torchvision classifier: resnet50, resnext50_32x4d, mobilenet_v2, vgg16 ...
-    weights      torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state
-                 dict, or None for random numbers
-    grid         all P places, or their average (P = 1)
-    pca          keep so many of the D numbers, by a last layer that pca.py sets; 0: all
-    pixels       side of the square that it sees, where not what it was trained with: more places
-    second_look  in use, see the photo at the size that training cuts its windows from, so that
-                 things are as large as they were there (Touvron et al. 2019, arXiv:1906.06423),
-                 and its mirror image as well; the places of both count
+    name        a torchvision classifier: resnet50, resnext50_32x4d, mobilenet_v2, vgg16 ...
+    weights     torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state
+                dict, or None for random weights
+    grid        keep all P places, or only their mean (P = 1)
+    pca         principal components kept of the D features, by a last layer; 0: all
+    image_size  side in pixels of the square that it sees, if not that of its training
+    tta         test-time augmentation: see the photo at the size from which training crops its
+                windows, so that objects are as large as they were there (Touvron et al. 2019,
+                arXiv:1906.06423), and its mirror image as well; the places of both count
     """
 
     def __init__(
@@ -125,67 +132,48 @@ class Backbone(nn.Module):
         weights: str | None = None,
         grid: bool = False,
         pca: int = 0,
-        pixels: int = 0,
-        second_look: bool = False,
+        image_size: int = 0,
+        tta: bool = False,
     ):
         super().__init__()
         if name not in models.list_models(module=models):
             raise ValueError(f"torchvision has no classifier named {name!r}; try resnet50.")
-        self.name, self.grid, self.transform = name, grid, dict(IMAGENET_TRANSFORM)
+        self.name, self.grid, self.tta = name, grid, tta
         self.weights_name = Path(weights).name if weights else None
-        self.only_drawn = False  # whether it has never seen a photograph
-        if weights and weights in models.get_model_weights(name).__members__:
-            recipe = models.get_model_weights(name)[weights].transforms()
-            self.transform = {
-                "resize": recipe.resize_size[0],
-                "crop": recipe.crop_size[0],
-                "mean": list(recipe.mean),
-                "std": list(recipe.std),
-            }
-            try:
-                network = cut_classifier(models.get_model(name, weights=weights), name)
-            except URLError as error:
-                raise OSError(
-                    f"{weights} of {name} cannot be downloaded ({error.reason}). Name a file with "
-                    "--weights; for the drawn dataset it is models/resnet50_toy.pth."
-                ) from None
-        elif weights:
-            path = find_weights(weights)
-            network, self.transform, self.only_drawn = load_weights_file(path, name)
-        else:
-            network = cut_classifier(models.get_model(name, weights=None), name)
-        if pixels:
-            margin = self.transform["resize"] / self.transform["crop"]  # room for random windows
-            self.transform |= {"crop": pixels, "resize": round(pixels * margin)}
-            PhotoTransform(**self.transform)  # refuses what cannot be
-        self.second_look, self.train_transform = second_look, dict(self.transform)
-        if second_look:
+        network, transform, self.toy_only = build_network(name, weights)
+        if image_size:
+            margin = transform["resize"] / transform["crop"]  # room for random windows
+            transform |= {"crop": image_size, "resize": round(image_size * margin)}
+            PhotoTransform(**transform)  # refuses impossible sizes
+        self.train_transform, self.transform = dict(transform), transform
+        if tta:
             self.transform["crop"] = self.transform["resize"]
         self.network = network.eval().requires_grad_(False)
-        _, self.grid_size, high, wide = self.map_size(self.transform["crop"], second_look)
-        self.all_places = high * wide
+        _, self.grid_size, height, width = self.map_size(self.transform["crop"], tta)
+        self.num_grid_places = height * width
         if pca:
             if not 0 < pca < self.grid_size:
-                raise ValueError(f"pca keeps 1 to {self.grid_size - 1} numbers, not {pca}.")
+                raise ValueError(f"pca must keep 1 to {self.grid_size - 1} components, not {pca}.")
             self.network.add_module("pca", nn.Conv2d(self.grid_size, pca, 1).requires_grad_(False))
             self.grid_size = pca
 
     @property
     def places(self) -> int:
-        return self.all_places if self.grid else 1
+        """P: the number of places at which the decoder gets features."""
+        return self.num_grid_places if self.grid else 1
 
     def forward(self, images: Tensor) -> Tensor:
-        return as_grid(maps_of(self.network, images, self.second_look), self.grid)
+        return maps_to_grid(feature_maps(self.network, images, self.tta), self.grid)
 
     @torch.no_grad()
-    def map_size(self, side: int, second_look: bool) -> torch.Size:
-        """(1, D, h, w) for images of side x side pixels."""
+    def map_size(self, side: int, tta: bool) -> torch.Size:
+        """Return (1, D, h, w) for images of side x side pixels."""
         device = next(self.network.parameters()).device
         image = torch.zeros(1, 3, side, side, device=device)
-        return maps_of(self.network, image, second_look).shape
+        return feature_maps(self.network, image, tta).shape
 
     def fingerprint(self, with_pca: bool = False) -> str:
-        """16 hex digits that change when any number in the network does."""
+        """Return 16 hex digits that change when any weight of the network does."""
         digest = hashlib.sha256()
         for key, tensor in self.network.state_dict().items():
             if key.startswith("pca.") and not with_pca:
@@ -195,12 +183,38 @@ class Backbone(nn.Module):
         return digest.hexdigest()[:16]
 
 
-def find_weights(weights: str) -> Path:
-    """`weights` itself, or the file of that name in `models/`; FileNotFoundError elsewhere."""
+def build_network(name: str, weights: str | None) -> tuple[nn.Sequential, Transform, bool]:
+    """Return the network without its head, its transform, and whether it is a toy (see above)."""
+    if weights and weights in models.get_model_weights(name).__members__:
+        recipe = models.get_model_weights(name)[weights].transforms()
+        transform = {
+            "resize": recipe.resize_size[0],
+            "crop": recipe.crop_size[0],
+            "mean": list(recipe.mean),
+            "std": list(recipe.std),
+        }
+        try:
+            return remove_head(models.get_model(name, weights=weights), name), transform, False
+        except URLError as error:
+            raise OSError(
+                f"{weights} of {name} cannot be downloaded ({error.reason}). Name a file with "
+                "--weights; for the drawn dataset it is models/resnet50_toy.pth."
+            ) from None
+    if weights:
+        return load_weights_file(resolve_weights(weights), name)
+    classifier = models.get_model(name, weights=None)
+    return remove_head(classifier, name), dict(IMAGENET_TRANSFORM), False
+
+
+def resolve_weights(weights: str) -> Path:
+    """Return `weights` itself, or the file of that name in `models/`.
+
+    Raises FileNotFoundError where there is neither.
+    """
     for path in (Path(weights), MODELS / Path(weights).name):
         if path.is_file():
             return path
     raise FileNotFoundError(
-        f"The backbone's weights {weights} are not here. Name the file with --weights, or say "
-        "--weights IMAGENET1K_V1 for torchvision's ImageNet weights (downloaded once)."
+        f"The weights of the backbone, {weights}, are missing. Name the file with --weights, or "
+        "use --weights IMAGENET1K_V1 for torchvision's ImageNet weights (downloaded once)."
     )

@@ -1,65 +1,73 @@
-"""Several captioners that vote: the cheapest way to better captions, at the price of their sum.
+"""Several captioners that vote: an easy way to better captions, for the cost of all of them.
 
-    Ensemble(decoders)             the mean of their probabilities; follows the decoders' contract
-    EncoderEnsemble(encoders)      one frozen network, which sees the photo once, and each `embed`
-    load_ensemble(encoder_files, decoder_files)   from saved pairs; of one pair, that pair
+    DecoderEnsemble(decoders)      the mean of their probabilities; follows the decoders' contract
+    EncoderEnsemble(encoders)      one frozen network, which runs once, and each member's `embed`
+    load_ensemble(encoder_files, decoder_files)   from saved pairs; from one pair, that captioner
 
     python train.py --decoder lstm attention transformer --out models/three
     python caption.py photo.jpg \\
         --encoder-file models/three/lstm/best/encoder.pkl \\
         --decoder-file models/three/lstm/best/decoder.pkl \\
-        --encoder-file models/three/attention/best/encoder.pkl ... (and so on: a pair for each)
+        --encoder-file models/three/attention/best/encoder.pkl ... (a pair for each member)
 
-Members may be of different kinds and seeds, but speak the same words and see through the same
-network. The probability of a word is the mean of what they give it, after which the search goes on
-as with one: what one member alone believes is rarely said, and their mistakes differ.
+Members may differ in kind and seed, but must share vocabulary and backbone. The probability of a
+word is the mean of what the members give it; the search then works as with a single decoder. A
+word that only one member believes in is rarely chosen, and the members' mistakes differ.
 
-The mean of probabilities, not of logits or of weights: Vinyals et al. 2016, "Show and Tell:
-Lessons learned", arXiv:1609.06647, section 4.3.3, gained most from it.
+The mean of probabilities, not of logits or weights: Vinyals et al. 2016, "Show and Tell: Lessons
+learned", arXiv:1609.06647, section 4.3.3, gained most from it.
 """
 
 import math
-import os
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 
-from contract import Decoder, State
+from captioning.files import PathLike
+from captioning.models.backbone import Backbone
+from captioning.models.decoder import Decoder, State
+from captioning.models.serialization import load_pair
 from model import EncoderCNN
-from saving import load_pair
 from vocabulary import Vocabulary
 
-MOST = 5  # members; each costs as much as one captioner
+MAX_MEMBERS = 5  # each costs as much as one captioner
 
 
-class Ensemble(nn.Module):
+class DecoderEnsemble(nn.Module):
     """Decoders that vote. `start` takes a list of features (B, P, E), one for each of them."""
 
     def __init__(self, decoders: Sequence[Decoder]):
         super().__init__()
         self.decoders = nn.ModuleList(decoders)
+        self.num_parts: list[int] = []  # tensors in the state of each member
 
     def start(self, features: list[Tensor]) -> State:
         states = [decoder.start(f) for decoder, f in zip(self.decoders, features, strict=True)]
-        self.parts = [len(state) for state in states]
+        self.num_parts = [len(state) for state in states]
         return tuple(part for state in states for part in state)
 
     def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
-        """As a decoder's; the attention is the mean of those that have one."""
-        logprobs, next_state, looks, first = [], [], [], 0
-        for decoder, parts in zip(self.decoders, self.parts, strict=True):
-            logits, own, attention = decoder.step(word, state[first : first + parts])
+        """Return what a decoder does; the attention is the mean of those that have one."""
+        logprobs: list[Tensor] = []
+        next_state: list[Tensor] = []
+        attentions: list[Tensor] = []
+        first = 0
+        for decoder, parts in zip(self.decoders, self.num_parts, strict=True):
+            logits, new_parts, attention = decoder.step(word, state[first : first + parts])
             logprobs.append(logits.float().log_softmax(dim=-1))
-            next_state += own
-            looks += [] if attention is None else [attention]
+            next_state += new_parts
+            attentions += [] if attention is None else [attention]
             first += parts
         mean = torch.stack(logprobs).logsumexp(dim=0) - math.log(len(logprobs))
-        return mean, tuple(next_state), sum(looks) / len(looks) if looks else None
+        mean_attention = torch.stack(attentions).mean(dim=0) if attentions else None
+        return mean, tuple(next_state), mean_attention
 
 
 class EncoderEnsemble(nn.Module):
-    """Encoders that share one frozen network: it runs once, and each `embed` reads what it saw."""
+    """Encoders that share one frozen network: it runs once, and each `embed` reads its grid."""
+
+    backbone: Backbone
 
     def __init__(self, encoders: Sequence[EncoderCNN]):
         super().__init__()
@@ -77,18 +85,18 @@ class EncoderEnsemble(nn.Module):
 
 
 def load_ensemble(
-    encoder_files: Sequence[str | os.PathLike],
-    decoder_files: Sequence[str | os.PathLike],
+    encoder_files: Sequence[PathLike],
+    decoder_files: Sequence[PathLike],
     weights: str | None = None,
     device: torch.device | str = "cpu",
-) -> tuple[EncoderCNN | EncoderEnsemble, Decoder | Ensemble, Vocabulary]:
-    """What `saving.load_pair` gives, for one pair or several that are to vote.
+) -> tuple[EncoderCNN | EncoderEnsemble, Decoder | DecoderEnsemble, Vocabulary]:
+    """Load one pair (see `serialization.load_pair`), or several as an ensemble.
 
-    Raises ValueError, one sentence, where the members cannot speak with one voice.
+    Raises ValueError, one sentence, where the members cannot vote together.
     """
-    if len(encoder_files) != len(decoder_files) or not 1 <= len(encoder_files) <= MOST:
+    if len(encoder_files) != len(decoder_files) or not 1 <= len(encoder_files) <= MAX_MEMBERS:
         raise ValueError(
-            f"an ensemble has 1 to {MOST} members, an encoder and a decoder file for each, in the "
+            f"an ensemble has 1 to {MAX_MEMBERS} members, an encoder and a decoder file for each, in the "
             f"same order, not {len(encoder_files)} and {len(decoder_files)}."
         )
     files = list(zip(encoder_files, decoder_files, strict=True))
@@ -97,10 +105,10 @@ def load_ensemble(
         return encoders[0], decoders[0], words[0]
     if any(vocab.words != words[0].words for vocab in words):
         raise ValueError("the members have different vocabularies; train them on the same data.")
-    if any(encoder.config["fine_tune_from"] for encoder in encoders):
-        raise ValueError("members that fine-tuned their backbones see the photo differently.")
-    if len({encoder.backbone.second_look for encoder in encoders}) > 1:
-        raise ValueError("some members take a second look at each photo and some do not.")
+    if any(encoder.config.fine_tune_from for encoder in encoders):
+        raise ValueError("members with fine-tuned backbones cannot share one; train without --fine-tune-from.")
+    if len({encoder.backbone.tta for encoder in encoders}) > 1:
+        raise ValueError("some members use test-time augmentation and some do not; train all with or without --tta.")
     if len({encoder.backbone.fingerprint() for encoder in encoders}) > 1:
         raise ValueError("the members were trained on different backbones; they must share one.")
-    return EncoderEnsemble(encoders), Ensemble(decoders), words[0]
+    return EncoderEnsemble(encoders), DecoderEnsemble(decoders), words[0]

@@ -1,12 +1,12 @@
-"""Brush and paper of the drawn dataset: shapes in colour, and a map of which thing is where.
+"""Painting in color, with an id map that records which thing covers each pixel.
 
     Canvas                image (H, W, 3) uint8 RGB, and ids (H, W) uint8: 0 setting, 1.. things
-    canvas.place(...)     from here on, points are in units of a thing: feet at (0, 0), v upward
-    canvas.blob/oval/stroke/poly   the four shapes everything is made of
-    outlines(mask)        polygons around a mask, as COCO's segmentations want them
+    canvas.place(...)     switches to the coordinates of a thing: feet at (0, 0), v upward
+    canvas.blob/oval/stroke/poly   the four shapes that everything is made of
+    outlines(mask)        polygons around a mask, as in COCO's segmentations
 
 OpenCV paints the picture. The id map, from which boxes, areas and polygons come, is filled here in
-whole numbers, so that the truth about a picture does not depend on the version of a library.
+integers, so that the ground truth does not depend on the version of a library.
 """
 
 import itertools
@@ -16,9 +16,10 @@ import random
 import cv2
 import numpy as np
 
-Colour = tuple[float, float, float]  # red, green, blue, 0-255
+Color = tuple[float, float, float]  # red, green, blue, 0-255
+Points = list[tuple[float, float]] | np.ndarray  # (N, 2)
 
-PALETTE: dict[str, Colour] = {
+PALETTE: dict[str, Color] = {
     "red": (205, 42, 42),
     "orange": (243, 136, 30),
     "yellow": (248, 213, 56),
@@ -31,27 +32,29 @@ PALETTE: dict[str, Colour] = {
 }
 
 
-def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """`share` of `b` in `a`."""
-    return tuple(p + (q - p) * share for p, q in zip(a, b, strict=True))
+def mix(a: Color, b: Color, weight: float) -> Color:
+    """Return the color between `a` (weight 0) and `b` (weight 1)."""
+    red, green, blue = (p + (q - p) * weight for p, q in zip(a, b, strict=True))
+    return red, green, blue
 
 
-def darker(colour: Colour, share: float = 0.25) -> Colour:
-    return mix(colour, (14, 12, 34), share)
+def darker(color: Color, weight: float = 0.25) -> Color:
+    return mix(color, (14, 12, 34), weight)
 
 
-def lighter(colour: Colour, share: float = 0.25) -> Colour:
-    return mix(colour, (255, 252, 240), share)
+def lighter(color: Color, weight: float = 0.25) -> Color:
+    return mix(color, (255, 252, 240), weight)
 
 
-def jitter(colour: Colour, rng: random.Random, amount: float = 9) -> Colour:
-    """A neighbour of `colour`, still clearly of the same name."""
+def jitter(color: Color, rng: random.Random, amount: float = 9) -> Color:
+    """Return a color close to `color`, still clearly of the same name."""
     light = rng.uniform(-amount, amount)
-    return tuple(min(255.0, max(0.0, c + light + rng.uniform(-5, 5))) for c in colour)
+    red, green, blue = (min(255.0, max(0.0, c + light + rng.uniform(-5, 5))) for c in color)
+    return red, green, blue
 
 
-def smooth(points: list, steps: int = 6) -> np.ndarray:
-    """A closed Catmull-Rom curve through `points` (N, 2) -> (N * steps, 2)."""
+def smooth(points: Points, steps: int = 6) -> np.ndarray:
+    """Return a closed Catmull-Rom curve through `points`: (N, 2) -> (N * steps, 2)."""
     p = np.asarray(points, float)
     a, b, c, d = np.roll(p, 1, 0), p, np.roll(p, -1, 0), np.roll(p, -2, 0)
     t = (np.arange(steps) / steps)[:, None, None]
@@ -61,9 +64,9 @@ def smooth(points: list, steps: int = 6) -> np.ndarray:
 
 
 def fill(ids: np.ndarray, polygon: np.ndarray, value: int) -> None:
-    """Write `value` where a pixel's centre lies inside `polygon` (N, 2), in sixteenths of a pixel.
+    """Write `value` where a pixel's center lies inside `polygon` (N, 2), in sixteenths of a pixel.
 
-    Even-odd rule. Whole numbers only: every machine fills the same pixels.
+    Follows the even-odd rule in integer arithmetic: every machine fills the same pixels.
     """
     height, width = ids.shape
     x, y = polygon.astype(np.int64).T
@@ -72,10 +75,10 @@ def fill(ids: np.ndarray, polygon: np.ndarray, value: int) -> None:
     left, right = max(0, int(x.min()) // 16), min(width, int(x.max()) // 16 + 1)
     if top >= bottom or left >= right:
         return
-    centres = np.arange(top, bottom) * 16 + 8
-    edge, row = np.nonzero((y[:, None] <= centres) != (y_next[:, None] <= centres))
+    centers = np.arange(top, bottom) * 16 + 8
+    edge, row = np.nonzero((y[:, None] <= centers) != (y_next[:, None] <= centers))
     run, rise = x_next[edge] - x[edge], y_next[edge] - y[edge]
-    crossing = x[edge] + (centres[row] - y[edge]) * run // rise
+    crossing = x[edge] + (centers[row] - y[edge]) * run // rise
     column = np.clip((crossing + 8) // 16 - left, 0, right - left)
     span = right - left + 1
     flips = np.bincount(row * span + column, minlength=(bottom - top) * span).reshape(-1, span)
@@ -84,27 +87,27 @@ def fill(ids: np.ndarray, polygon: np.ndarray, value: int) -> None:
 
 
 class Canvas:
-    """A picture in the making. `canvas.thing` is the id that the next shapes belong to."""
+    """A picture and its id map; shapes painted next belong to the id `canvas.thing`."""
 
     def __init__(self, width: int, height: int):
         self.width, self.height = width, height
-        self.image = np.zeros((height, width, 3), np.uint8)
-        self.ids = np.zeros((height, width), np.uint8)
+        self.image: np.ndarray = np.zeros((height, width, 3), np.uint8)
+        self.ids: np.ndarray = np.zeros((height, width), np.uint8)
         self.thing = 0
         self.in_pixels()
 
     def in_pixels(self) -> None:
-        """Points are pixels from the upper left corner, v downward."""
+        """Measure points in pixels from the upper left corner, v downward."""
         self.origin, self.axes, self.size = np.zeros(2), np.eye(2), 1.0
 
     def place(self, x: float, y: float, size: float, flip: bool = False, tilt: float = 0.0) -> None:
-        """Points are in units of `size` pixels from (x, y), v upward; `tilt` in radians."""
+        """Measure points in units of `size` pixels from (x, y), v upward; `tilt` in radians."""
         c, s, side = math.cos(tilt) * size, math.sin(tilt) * size, -1 if flip else 1
         self.origin, self.size = np.array([x, y]), size
         self.axes = np.array([[side * c, -s], [-side * s, -c]])
 
-    def poly(self, points: list, colour: Colour, edge: float = 0.3, alpha: float = 1.0) -> None:
-        """A filled polygon; `edge` says how much darker its outline is, 0 for none."""
+    def poly(self, points: Points, color: Color, edge: float = 0.3, alpha: float = 1.0) -> None:
+        """Paint a filled polygon; `edge` is how much darker its outline is, 0 for no outline."""
         sixteenths = np.round((np.asarray(points, float) @ self.axes + self.origin) * 16)
         sixteenths = sixteenths.astype(np.int32)
         if self.thing and alpha == 1:
@@ -114,49 +117,49 @@ class Canvas:
             area = np.s_[max(0, top) : max(0, bottom), max(0, left) : max(0, right)]
             if self.image[area].size:
                 before = self.image[area].copy()
-                cv2.fillPoly(self.image, [sixteenths - 8], colour, cv2.LINE_AA, 4)
+                cv2.fillPoly(self.image, [sixteenths - 8], color, cv2.LINE_AA, 4)
                 after = cv2.addWeighted(self.image[area], alpha, before, 1 - alpha, 0)
                 self.image[area] = after
             return
-        # OpenCV counts from a pixel's centre, the rest of the world from its corner
-        cv2.fillPoly(self.image, [sixteenths - 8], colour, cv2.LINE_AA, 4)
+        # OpenCV measures from a pixel's center, everything else here from its corner
+        cv2.fillPoly(self.image, [sixteenths - 8], color, cv2.LINE_AA, 4)
         if edge:
-            dark = darker(colour, edge)
+            dark = darker(color, edge)
             cv2.polylines(self.image, [sixteenths - 8], True, dark, 1, cv2.LINE_AA, 4)
 
-    def blob(self, points: list, colour: Colour, edge: float = 0.3, alpha: float = 1.0) -> None:
-        """A smooth shape through `points`."""
-        self.poly(smooth(points), colour, edge, alpha)
+    def blob(self, points: Points, color: Color, edge: float = 0.3, alpha: float = 1.0) -> None:
+        """Paint a smooth shape through `points`."""
+        self.poly(smooth(points), color, edge, alpha)
 
     def oval(
-        self, u: float, v: float, ru: float, rv: float, colour: Colour, edge: float = 0.3,
+        self, u: float, v: float, ru: float, rv: float, color: Color, edge: float = 0.3,
         alpha: float = 1.0, turn: float = 0.0, arc: tuple[float, float] = (0.0, 1.0),
     ) -> None:  # fmt: skip
-        """An ellipse, or the part `arc` of it (turns, counter-clockwise where v is upward)."""
+        """Paint an ellipse, or its part `arc` (in turns, counter-clockwise where v is upward)."""
         count = 12 if max(ru, rv) * self.size < 6 else 28
         angle = (np.arange(count + 1) / count * (arc[1] - arc[0]) + arc[0]) * 2 * math.pi
         a, b = ru * np.cos(angle), rv * np.sin(angle)
         c, s = math.cos(turn), math.sin(turn)
-        self.poly(np.stack([u + a * c - b * s, v + a * s + b * c], 1), colour, edge, alpha)
+        self.poly(np.stack([u + a * c - b * s, v + a * s + b * c], 1), color, edge, alpha)
 
     def box(
-        self, u: float, v: float, width: float, height: float, colour: Colour, edge: float = 0.3,
+        self, u: float, v: float, width: float, height: float, color: Color, edge: float = 0.3,
         alpha: float = 1.0,
     ) -> None:  # fmt: skip
-        """A rectangle from its corner with the smallest u and v."""
+        """Paint a rectangle; (u, v) is the corner with the smallest coordinates."""
         corners = [(u, v), (u + width, v), (u + width, v + height), (u, v + height)]
-        self.poly(corners, colour, edge, alpha)
+        self.poly(corners, color, edge, alpha)
 
-    def stroke(self, points: list, width: float, colour: Colour, edge: float = 0.3) -> None:
-        """A line of `width` with round ends through `points`."""
+    def stroke(self, points: Points, width: float, color: Color, edge: float = 0.3) -> None:
+        """Paint a line of `width` with round ends through `points`."""
         for (u, v), (u2, v2) in itertools.pairwise(points):
             angle = math.atan2(v2 - v, u2 - u)
-            ends = []
+            ends: list[np.ndarray] = []
             for end_u, end_v, start in ((u2, v2, -0.5), (u, v, 0.5)):
                 turns = angle + (start + np.arange(5) / 4) * math.pi
                 ends.append(np.stack([np.cos(turns), np.sin(turns)], 1) * width / 2)
                 ends[-1] += (end_u, end_v)
-            self.poly(np.concatenate(ends), colour, edge)
+            self.poly(np.concatenate(ends), color, edge)
 
     def shade(self, x: float, y: float, rx: float, ry: float, gain: float) -> None:
         """Multiply a soft ellipse, in pixels, by `gain`: below 1 a shadow, above 1 light."""
@@ -170,32 +173,32 @@ class Canvas:
         area = self.image[top:bottom, left:right]
         area[:] = np.minimum(area * soft[:, :, None], 255)
 
-    def gradient(self, top: float, bottom: float, upper: Colour, lower: Colour) -> None:
+    def gradient(self, top: float, bottom: float, upper: Color, lower: Color) -> None:
         """Fill the rows from `top` to `bottom` with a vertical gradient."""
         first, last = max(0, round(top)), min(self.height, round(bottom))
-        share = np.clip((np.arange(first, last) - top) / max(bottom - top, 1), 0, 1)[:, None, None]
-        self.image[first:last] = np.array(upper) * (1 - share) + np.array(lower) * share
+        weight = np.clip((np.arange(first, last) - top) / max(bottom - top, 1), 0, 1)[:, None, None]
+        self.image[first:last] = np.array(upper) * (1 - weight) + np.array(lower) * weight
 
     def grain(
-        self, top: float, bottom: float, rng: random.Random, strength: float, size: tuple
+        self, top: float, bottom: float, rng: random.Random, strength: float, size: tuple[int, int]
     ) -> None:
-        """Uneven ground: random light and dark patches of about `size` (width, height) pixels."""
+        """Roughen the ground: light and dark patches of about `size` (width, height) pixels."""
         first, last = max(0, round(top)), min(self.height, round(bottom))
         if last <= first:
             return
         rows, columns = int((last - first) // size[1]) + 2, int(self.width // size[0]) + 2
-        noise = np.frombuffer(rng.randbytes(rows * columns), np.uint8).reshape(rows, columns)
-        noise = (noise.astype(np.float32) / 127.5 - 1) * strength
+        values = np.frombuffer(rng.randbytes(rows * columns), np.uint8).reshape(rows, columns)
+        noise: np.ndarray = (values.astype(np.float32) / 127.5 - 1) * strength
         noise = cv2.resize(noise, (self.width, last - first), interpolation=cv2.INTER_LINEAR)
         area = self.image[first:last]
         area[:] = np.clip(area + noise[:, :, None], 0, 255)
 
 
-def outlines(mask: np.ndarray, most: int = 40, least_area: float = 12) -> list[list[float]]:
-    """Polygons [x1, y1, x2, y2, ...] around the parts of a boolean `mask` (H, W).
+def outlines(mask: np.ndarray, max_points: int = 40, min_area: float = 12) -> list[list[float]]:
+    """Return polygons [x1, y1, x2, y2, ...] around the parts of a boolean `mask` (H, W).
 
     Walks along the cracks between pixels with the mask on the right-hand side; holes are dropped.
-    Each polygon keeps at most `most` points. Parts smaller than `least_area` pixels are left out.
+    A polygon has at most `max_points` points. Parts smaller than `min_area` pixels are left out.
     """
     padded = np.pad(mask, 1).astype(np.int8)
     steps: dict[tuple[int, int], list[tuple[int, int]]] = {}
@@ -213,22 +216,22 @@ def outlines(mask: np.ndarray, most: int = 40, least_area: float = 12) -> list[l
         loop = []
         while True:
             loop.append(at)
-            ways = steps[at]
-            following = ways.pop()
-            if not ways:
+            exits = steps[at]
+            following = exits.pop()
+            if not exits:
                 del steps[at]
             at = following
             if at == first:
                 break
-        kept = loop[:: math.ceil(len(loop) / most)]
+        kept = loop[:: math.ceil(len(loop) / max_points)]
         polygon = [float(value) for point in kept for value in point]
-        if area_of([polygon]) >= least_area:
+        if area_of([polygon]) >= min_area:
             polygons.append(polygon)
     return polygons
 
 
 def area_of(polygons: list[list[float]]) -> float:
-    """The area inside polygons [x1, y1, x2, y2, ...] that do not overlap."""
+    """Return the area inside polygons [x1, y1, x2, y2, ...] that do not overlap."""
     total = 0.0
     for polygon in polygons:
         x, y = np.reshape(polygon, (-1, 2)).T

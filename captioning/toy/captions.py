@@ -1,14 +1,15 @@
 """Five annotators describe a drawn scene, each with habits of their own.
 
     captions(record, rng)   five captions of 6-18 words; the record is one of `scenes_*.json`
-    PHRASES                 the ways to say how two things lie to each other
+    PHRASES                 {relation: phrases for it}
 
-Everything a caption says is true of the picture, so `marks.mark` may hold other captions to that.
+Everything a caption says is true of the picture, so `grading.grade` can check other captions by
+the same rules.
 """
 
 import random
 
-from toy.kinds import KINDS, plural
+from captioning.toy.kinds import KINDS, plural
 
 NUMBERS = {1: ["a"], 2: ["two", "two", "a pair of", "a couple of"], 3: ["three"], 4: ["four"]}
 PLACES = {
@@ -42,7 +43,7 @@ PHRASES = {
     "right of": ["to the right of", "on the right of"],
     "above": ["above", "over", "high above"],
 }
-# how much rather an annotator says one relation than another
+# relative probability that an annotator mentions a relation
 WEIGHTS = {
     "holding": 12, "riding": 12, "flying": 12, "on": 12, "under": 5, "in front of": 6, "behind": 3,
     "next to": 4, "left of": 1, "right of": 1, "above": 3,
@@ -60,24 +61,30 @@ POSTURES = {
 ALOFT = {"bird": ["flying"], "balloon": ["floating"], "kite": ["flying", "floating"]}
 LIVING = ("person", "animal")
 
-Group = list[dict]  # things that are named together
+Group = list[dict]  # records of things that are named together
+Pair = tuple[Group, str, Group]  # subject, relation, object
 
 
 class Speaker:
-    """One annotator in front of one picture."""
+    """One annotator who looks at one picture.
 
-    def __init__(self, record: dict, rng: random.Random, colourful: float, synonyms: float):
-        self.rng, self.colourful, self.synonyms = rng, colourful, synonyms
+    color_rate     probability that a color is given
+    synonym_rate   probability that a kind is named by one of all its words, not by the plainest
+    """
+
+    def __init__(self, record: dict, rng: random.Random, color_rate: float, synonym_rate: float):
+        self.rng, self.color_rate, self.synonym_rate = rng, color_rate, synonym_rate
         self.setting = record["setting"]
         self.groups: list[Group] = []  # the one with the largest thing first
         for thing in sorted(record["things"], key=lambda thing: (-thing["area"], thing["id"])):
-            alike = (g for g in self.groups if g[0]["kind"] == thing["kind"])
-            alike = next((g for g in alike if g[0]["pose"] == thing["pose"]), None)
-            if alike is None:
+            key = thing["kind"], thing["pose"]
+            fitting = (g for g in self.groups if (g[0]["kind"], g[0]["pose"]) == key)
+            group = next(fitting, None)
+            if group is None:
                 self.groups.append([thing])
             else:
-                alike.append(thing)
-        self.relations = [
+                group.append(thing)
+        self.relations: list[Pair] = [
             (a, relation["relation"], b)
             for relation in record["relations"]
             for a in self.groups
@@ -87,7 +94,10 @@ class Speaker:
 
     @staticmethod
     def holds(a: Group, relation: dict, b: Group) -> bool:
-        """Whether a relation of two things may be said of their groups: of several, if vague."""
+        """Return whether a relation of two things also holds for their groups.
+
+        Between groups of several things, only the vague "next to" does.
+        """
         ends = relation["subject"] == a[0]["id"] and relation["object"] == b[0]["id"]
         alone = len(a) == len(b) == 1
         return ends and a is not b and (alone or relation["relation"] == "next to")
@@ -97,42 +107,42 @@ class Speaker:
 
     def noun(self, kind: str, count: int) -> str:
         words = KINDS[kind].words
-        word = self.rng.choice(words) if self.rng.random() < self.synonyms else words[0]
+        word = self.rng.choice(words) if self.rng.random() < self.synonym_rate else words[0]
         return word if count == 1 else plural(word)
 
     def name(self, group: Group, contrast: bool = False) -> str:
-        """A noun phrase: "a red car", "two men in blue shirts", "a red kite and a green kite".
+        """Return a noun phrase: "two men in blue shirts", "a red kite and a green kite".
 
-        In `contrast` to something of its kind a thing is always named with its colour.
+        In `contrast` to another thing of its kind, a thing is always named with its color.
         """
         kind, count, rng = group[0]["kind"], len(group), self.rng
-        colours = {thing["colour"] for thing in group}
-        if count == 2 == len(colours) and rng.random() < 0.7:
+        colors = {thing["color"] for thing in group}
+        if count == 2 == len(colors) and rng.random() < 0.7:
             return f"{self.name(group[:1], True)} and {self.name(group[1:], True)}"
         number, noun = rng.choice(NUMBERS[count]), self.noun(kind, count)
-        if len(colours) > 1 or (not contrast and rng.random() > self.colourful):
+        if len(colors) > 1 or (not contrast and rng.random() > self.color_rate):
             return an(f"{number} {noun}")
-        colour = group[0]["colour"]
+        color = group[0]["color"]
         if kind == "potted plant":
-            pot = an(f"a {colour} pot") if count == 1 else f"{colour} pots"
+            pot = an(f"a {color} pot") if count == 1 else f"{color} pots"
             return f"{number} {'plant' if count == 1 else 'plants'} in {pot}"
         if KINDS[kind].category != "person":
-            return an(f"{number} {colour} {noun}")
+            return an(f"{number} {color} {noun}")
         garment = "coat" if self.setting == "snow" else "dress" if kind == "woman" else "shirt"
         if garment == "shirt" and rng.random() < 0.3:
             garment = "jacket"
-        worn = f"a {colour} {garment}" if count == 1 else f"{colour} {plural(garment)}"
+        worn = f"a {color} {garment}" if count == 1 else f"{color} {plural(garment)}"
         return an(f"{number} {noun} {rng.choice(['in', 'in', 'wearing'])} {worn}")
 
     def posture(self, group: Group) -> str:
-        """What the things are doing: "standing", "parked" ..."""
+        """Return what the things are doing: "standing", "parked" ..."""
         kind, pose = group[0]["kind"], group[0]["pose"]
         if pose == "sit":
             return "sitting"
         return self.rng.choice(POSTURES[kind] if pose != "fly" else ALOFT[kind])
 
-    def pair(self) -> tuple[Group, str, Group] | None:
-        """Two groups and how they lie to each other, the largest thing among them."""
+    def pair(self) -> Pair | None:
+        """Return a relation that involves the largest thing, or None."""
         found = [r for r in self.relations if self.groups[0] in (r[0], r[2])]
         vague = all(relation in ("left of", "right of") for _, relation, _ in found)
         if vague and (not found or self.rng.random() < 0.4):
@@ -143,8 +153,8 @@ class Speaker:
         ]
         return self.rng.choices(found, weights)[0]
 
-    def related(self, pair: tuple[Group, str, Group], posture: bool, be: bool = False) -> str:
-        """ "a cat is sitting on a couch": `posture` and the verb `be` as wanted."""
+    def related(self, pair: Pair, posture: bool, be: bool = False) -> str:
+        """Return "a cat is sitting on a couch", with or without `posture` and the verb `be`."""
         a, relation, b = pair
         subject, verb = self.name(a), []
         if be:
@@ -153,16 +163,16 @@ class Speaker:
             verb.append(self.posture(a))
         return " ".join([subject, *verb, self.rng.choice(PHRASES[relation]), self.name(b)])
 
-    def names(self, most: int, beside: tuple = ()) -> list[str]:
-        """The names of up to `most` groups, without those in `beside`."""
-        return [self.name(g) for g in self.groups if not any(g is b for b in beside)][:most]
+    def names(self, most: int, excluded: Pair | tuple[()] = ()) -> list[str]:
+        """Return the names of up to `most` groups that are not in `excluded`."""
+        return [self.name(g) for g in self.groups if not any(g is x for x in excluded)][:most]
 
-    def maybe(self, chance: float, text: str) -> str:
-        return text if self.rng.random() < chance else ""
+    def maybe(self, probability: float, text: str) -> str:
+        return text if self.rng.random() < probability else ""
 
 
 def an(phrase: str) -> str:
-    """`a orange cat` -> `an orange cat`."""
+    """Correct the article: `a orange cat` -> `an orange cat`."""
     return phrase.replace("a orange", "an orange").replace("a umbrella", "an umbrella")
 
 
@@ -176,7 +186,7 @@ def there_are(names: list[str]) -> str:
 
 
 def brief(s: Speaker) -> str:
-    """No full sentence: "A man holding a red umbrella on the street"."""
+    """Return a phrase without a main verb: "A man holding a red umbrella on the street"."""
     if not (pair := s.pair()):
         names = s.names(3)
         return f"{listed(names)} {s.posture(s.groups[0]) if len(names) == 1 else ''} {s.place()}"
@@ -186,15 +196,15 @@ def brief(s: Speaker) -> str:
 
 
 def there_is(s: Speaker) -> str:
-    """ "There is a cat on a couch in the living room"."""
+    """Return "There is a cat on a couch in the living room"."""
     if pair := s.pair():
-        said = there_are([s.related(pair, posture=s.rng.random() < 0.4)])
-        return f"{said} {s.maybe(0.7, s.place())}"
+        clause = there_are([s.related(pair, posture=s.rng.random() < 0.4)])
+        return f"{clause} {s.maybe(0.7, s.place())}"
     return f"{there_are(s.names(2))} {s.place()}"
 
 
 def sentence(s: Speaker) -> str:
-    """ "A cat is sitting on a couch in the living room"."""
+    """Return "A cat is sitting on a couch in the living room"."""
     if pair := s.pair():
         return f"{s.related(pair, posture=True, be=True)} {s.maybe(0.5, s.place())}"
     names, first = s.names(2), s.groups[0]
@@ -204,14 +214,14 @@ def sentence(s: Speaker) -> str:
 
 
 def place_first(s: Speaker) -> str:
-    """ "In the living room, a cat is on a couch"."""
+    """Return "In the living room, a cat is on a couch"."""
     if pair := s.pair():
         return f"{s.place()}, {s.related(pair, posture=s.rng.random() < 0.5, be=True)}"
     return f"{s.place()}, {there_are(s.names(2))}"
 
 
 def inventory(s: Speaker) -> str:
-    """ "A picture of a couch, a cat and two balloons in the living room"."""
+    """Return "A picture of a couch, a cat and two balloons in the living room"."""
     starts = ["a picture of", "a drawing of", "a scene with", "this picture shows", "we can see"]
     start = s.rng.choice(starts)
     pair = s.pair() if s.rng.random() < 0.35 else None
@@ -222,7 +232,7 @@ def inventory(s: Speaker) -> str:
     return f"{start} {s.related(pair, posture=False)}{tail}"
 
 
-# how each annotator speaks, how often a colour is given, how often a synonym is used
+# each annotator's kind of sentence, color_rate and synonym_rate
 ANNOTATORS = [
     (brief, 0.9, 0.15), (there_is, 0.95, 0.3), (sentence, 0.85, 0.5), (place_first, 0.9, 0.3),
     (inventory, 0.95, 0.2),
@@ -230,12 +240,12 @@ ANNOTATORS = [
 
 
 def captions(record: dict, rng: random.Random) -> list[str]:
-    """Five captions, one per annotator, each of 6-18 words."""
-    said = []
-    for habit, colourful, synonyms in ANNOTATORS:
+    """Return five captions of 6-18 words, one per annotator."""
+    found = []
+    for sentence_of, color_rate, synonym_rate in ANNOTATORS:
         words = 0
         while not 6 <= words <= 18:
-            caption = " ".join(habit(Speaker(record, rng, colourful, synonyms)).split())
+            caption = " ".join(sentence_of(Speaker(record, rng, color_rate, synonym_rate)).split())
             words = len(caption.split())
-        said.append(caption[0].upper() + caption[1:] + ".")
-    return said
+        found.append(caption[0].upper() + caption[1:] + ".")
+    return found

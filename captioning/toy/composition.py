@@ -1,6 +1,6 @@
-"""Which things go together in a drawn scene, and how they lie to each other.
+"""Chooses the things of a drawn scene, which of them belong together, and their relations.
 
-    Composer(...).compose(count)  ->  clusters for the ground from left to right, things in the air
+    Composer(...).compose(count)  ->  clusters on the ground from left to right, things in the air
 
 A cluster is one thing, or two that belong together: a man who holds an umbrella, a woman on a
 horse, a cat on a couch, a dog under a parasol, a bird in front of a bench.
@@ -8,8 +8,9 @@ horse, a cat on a couch, a dog under a parasol, a bird in front of a bench.
 
 import random
 from dataclasses import dataclass, field
+from typing import Any
 
-from toy.kinds import HELD_OUT, KINDS
+from captioning.toy.kinds import HELD_OUT, KINDS
 
 
 def _kinds(names: str) -> list[str]:
@@ -20,7 +21,7 @@ def _table(rows: dict[str, str]) -> dict[str, list[str]]:
     return {key: _kinds(names) for key, names in rows.items()}
 
 
-# a kind that is written twice comes twice as often
+# a kind that is listed twice is chosen twice as often
 GROUND = _table({
     "street": "man woman dog cat car car bus bus bicycle bench bird potted_plant",
     "night city": "man woman dog cat car car bus bus bicycle bench",
@@ -58,15 +59,18 @@ SMALL = _kinds("dog cat man woman bird ball sheep potted_plant teddy_bear")
 
 @dataclass
 class Thing:
-    """One thing; places are in units of the picture's mean side until `scenes.arrange`."""
+    """One thing; lengths are in units of the picture's mean side, after `scenes.arrange` in pixels.
+
+    `color` of a person is that of the clothes, of a plant that of the pot.
+    """
 
     kind: str
-    colour: str
+    color: str
     pose: str = "stand"
     x: float = 0.0  # of its feet, from the cluster's middle
     y: float = 0.0  # of its feet, above the ground
     size: float = 1.0  # times the kind's usual height
-    nearer: float = 0.0  # the larger, the later it is painted
+    nearer: float = 0.0  # things are painted in ascending order of this
     tilt: float = 0.0  # radians
     flip: bool = False
     ground: bool = True  # casts a shadow at its feet
@@ -74,55 +78,64 @@ class Thing:
 
 @dataclass
 class Cluster:
+    """One thing, or two that belong together, and the room that they take on the ground."""
+
     things: list[Thing]
     width: float
     height: float
-    relations: list[tuple[int, str, int]] = field(default_factory=list)  # between its things
+    # (subject, relation, object), things as positions in the list above
+    relations: list[tuple[int, str, int]] = field(default_factory=list)
 
 
 class Composer:
-    """Chooses the things of one scene. `unseen` prefers pairs of HELD_OUT, else they never come."""
+    """Chooses the things of one scene.
+
+    With `unseen`, pairs of kind and color in HELD_OUT are preferred; otherwise they never occur.
+    """
 
     def __init__(self, rng: random.Random, setting: str, unseen: bool):
         self.rng, self.setting, self.unseen = rng, setting, unseen
-        self.used: set[str] = set()  # kinds; asked for membership only
+        self.used: set[str] = set()  # kinds; never iterated, since the order of a set varies
 
-    def thing(self, kind: str, **how) -> Thing:
-        colours = KINDS[kind].colours
-        held_out = [colour for colour in colours if (kind, colour) in HELD_OUT]
-        seen = [colour for colour in colours if (kind, colour) not in HELD_OUT]
+    def thing(self, kind: str, **fields: Any) -> Thing:
+        """Return a new thing of `kind` in one of its colors; `fields` are those of Thing."""
+        colors = KINDS[kind].colors
+        held_out = [color for color in colors if (kind, color) in HELD_OUT]
+        seen = [color for color in colors if (kind, color) not in HELD_OUT]
         self.used.add(kind)
-        return Thing(kind, self.rng.choice(held_out if self.unseen and held_out else seen), **how)
+        color = self.rng.choice(held_out if self.unseen and held_out else seen)
+        return Thing(kind, color, **fields)
 
-    def fresh(self, kinds: list[str]) -> str | None:
-        """One of `kinds` that is not in the scene yet."""
+    def unused(self, kinds: list[str]) -> str | None:
+        """Return one of `kinds` that is not in the scene yet, or None."""
         kinds = [kind for kind in kinds if kind not in self.used]
         return self.rng.choice(kinds) if kinds else None
 
-    def turned(self) -> bool:
+    def coin(self) -> bool:
         return self.rng.random() < 0.5
 
     def alone(self, thing: Thing) -> Cluster:
         kind = KINDS[thing.kind]
-        thing.flip = self.turned()
+        thing.flip = self.coin()
         if thing.kind == "umbrella":  # stands on its own: a parasol
             thing.size = 1.5
         return Cluster([thing], kind.width * thing.size, kind.height * thing.size)
 
     def single(self) -> Cluster | None:
-        kind = self.fresh(GROUND[self.setting])
+        kind = self.unused(GROUND[self.setting])
         return self.alone(self.thing(kind)) if kind else None
 
     def group(self, count: int) -> list[Cluster]:
-        """`count` things of one kind, mostly of one colour."""
-        kind = self.fresh([kind for kind in GROUND[self.setting] if kind not in ("bus", "couch")])
+        """Return `count` things of one kind, mostly of one color. The scene is still empty."""
+        kinds = [kind for kind in GROUND[self.setting] if kind not in ("bus", "couch")]
+        kind = self.rng.choice(kinds)
         first = self.thing(kind)
         same = self.rng.random() < (0.6 if kind in PEOPLE else 0.85)
-        rest = [Thing(kind, first.colour) if same else self.thing(kind) for _ in range(count - 1)]
+        rest = [Thing(kind, first.color) if same else self.thing(kind) for _ in range(count - 1)]
         return [self.alone(thing) for thing in [first, *rest]]
 
     def holding(self) -> Cluster | None:
-        who, what = self.fresh(PEOPLE), self.fresh(HELD[self.setting])
+        who, what = self.unused(PEOPLE), self.unused(HELD[self.setting])
         if not who or not what:
             return None
         tall, side = KINDS[who].height, self.rng.choice([-1, 1])
@@ -141,23 +154,23 @@ class Composer:
         return Cluster([person, thing], 0.44, 0.74 * tall + KINDS[what].height, relations)
 
     def riding(self) -> Cluster | None:
-        who, what = self.fresh(PEOPLE), self.fresh(RIDDEN[self.setting])
+        who, what = self.unused(PEOPLE), self.unused(RIDDEN[self.setting])
         if not who or not what:
             return None
-        mount = self.thing(what, flip=self.turned())
+        mount = self.thing(what, flip=self.coin())
         up, back = (0.125, -0.03) if what == "horse" else (0.095, -0.055)
         rider = self.thing(who, pose="ride", flip=mount.flip, size=0.88, nearer=0.1, ground=False)
         rider.x, rider.y = -back if mount.flip else back, up
         return Cluster([rider, mount], KINDS[what].width, up + 0.38, [(0, "riding", 1)])
 
     def seated(self) -> Cluster | None:
-        seat = self.fresh([kind for kind in GROUND[self.setting] if kind in SEAT])
-        who = self.fresh(SAT_ON[seat]) if seat else None
-        if not who or (who == "teddy bear" and self.setting != "living room"):
+        seat = self.unused([kind for kind in GROUND[self.setting] if kind in SEAT])
+        who = self.unused(SAT_ON[seat]) if seat else None
+        if not seat or not who or (who == "teddy bear" and self.setting != "living room"):
             return None
         (high, reach), below, above = SEAT[seat], KINDS[seat], KINDS[who]
         base, guest = self.thing(seat), self.thing(who, nearer=0.1, ground=False)
-        guest.flip, guest.size = self.turned(), 0.8 if seat == "chair" else 0.9
+        guest.flip, guest.size = self.coin(), 0.8 if seat == "chair" else 0.9
         guest.x = self.rng.uniform(-1, 1) * reach * below.width * 0.5
         guest.y = high * below.height
         if who in PEOPLE:
@@ -168,23 +181,23 @@ class Composer:
         return Cluster([guest, base], below.width, tall, [(0, "on", 1)])
 
     def sheltered(self) -> Cluster | None:
-        """Someone or something under a parasol, on the beach."""
-        shade = self.fresh(["umbrella"]) if self.setting == "beach" else None
-        who = self.fresh(_kinds("dog ball chair bird man woman"))
+        """Return a person, an animal or a thing under a parasol, on the beach."""
+        shade = self.unused(["umbrella"]) if self.setting == "beach" else None
+        who = self.unused(_kinds("dog ball chair bird man woman"))
         if not shade or not who:
             return None
         parasol = self.thing(shade, size=1.9)
-        guest = self.thing(who, nearer=0.1, x=self.rng.uniform(-0.1, 0.1), flip=self.turned())
+        guest = self.thing(who, nearer=0.1, x=self.rng.uniform(-0.1, 0.1), flip=self.coin())
         guest.size = 0.8 if who in PEOPLE else 1.0
         return Cluster([guest, parasol], 0.72, 0.58, [(0, "under", 1)])
 
     def overlapping(self) -> Cluster | None:
         here = GROUND[self.setting]
-        big = self.fresh([kind for kind in here if kind in BIG])
-        small = self.fresh([kind for kind in here if kind in SMALL])
+        big = self.unused([kind for kind in here if kind in BIG])
+        small = self.unused([kind for kind in here if kind in SMALL])
         if not big or not small:
             return None
-        behind, front = self.thing(big, flip=self.turned()), self.thing(small, flip=self.turned())
+        behind, front = self.thing(big, flip=self.coin()), self.thing(small, flip=self.coin())
         front.x = self.rng.choice([-1, 1]) * KINDS[big].width * self.rng.uniform(0.2, 0.4)
         front.y, front.size, front.nearer = -self.rng.uniform(0.05, 0.09), 1.05, 0.1
         width = KINDS[big].width + KINDS[small].width * 0.6
@@ -193,14 +206,14 @@ class Composer:
         return Cluster([front, behind], width, height, relations)
 
     def compose(self, count: int) -> tuple[list[Cluster], list[Thing]]:
-        """`count` things: clusters on the ground, in a row, and at most one thing in the air."""
+        """Return `count` things: a row of clusters on the ground, at most one thing in the air."""
         rng = self.rng
         clusters: list[Cluster] = []
         aloft: list[Thing] = []
         if count > 1 and rng.random() < 0.24:
             clusters += self.group(count if count == 2 or rng.random() < 0.5 else count - 1)
         missing = count - len(clusters)
-        flyer = self.fresh(ALOFT[self.setting])
+        flyer = self.unused(ALOFT[self.setting])
         if flyer and missing and count > 1 and rng.random() < 0.22:
             aloft, missing = [self.thing(flyer, pose="fly", ground=False)], missing - 1
         pairs = [self.holding, self.riding, self.seated, self.sheltered, self.overlapping]

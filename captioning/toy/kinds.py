@@ -1,7 +1,7 @@
-"""The twenty kinds of things in the drawn scenes: sizes, colours that suit them, words, painters.
+"""The twenty kinds of things in the drawn scenes: sizes, fitting colors, words, painters.
 
 KINDS[name]       a Kind
-HELD_OUT          pairs of kind and colour that are only in test pictures
+HELD_OUT          pairs of kind and color that occur in test pictures only
 words_of(name)    every word, singular and plural, that names a kind
 """
 
@@ -9,8 +9,8 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from toy import animals, objects
-from toy.drawing import Canvas, Colour
+from captioning.toy import animals, objects
+from captioning.toy.canvas import Canvas, Color
 
 HELD_OUT = {
     ("car", "green"), ("bus", "blue"), ("umbrella", "yellow"), ("boat", "red"), ("kite", "pink"),
@@ -30,21 +30,21 @@ class Kind:
     supercategory: str
     height: float
     width: float
-    colours: tuple[str, ...]
+    colors: tuple[str, ...]
     words: tuple[str, ...]  # the first one is the plainest
-    paint: Callable[[Canvas, Colour, random.Random, str], None]
+    paint: Callable[[Canvas, Color, random.Random, str], None]
 
 
-def _kind(name: str, where: str, height: float, width: float, colours: str, words: str) -> Kind:
+def _kind(name: str, where: str, height: float, width: float, colors: str, words: str) -> Kind:
     painter = name.replace(" ", "_")
     paint = getattr(animals, painter, None) or getattr(objects, painter)
     category, _, supercategory = where.rpartition("/")
     said = tuple(words.split(", "))
-    return Kind(category or name, supercategory, height, width, tuple(colours.split()), said, paint)
+    return Kind(category or name, supercategory, height, width, tuple(colors.split()), said, paint)
 
 
 _TABLE = [
-    # name, (COCO's name/) supercategory, height, width, colours, words
+    # name, (COCO's name/) supercategory, height, width, colors, words
     ("man", "person/person", 0.42, 0.2, "red orange yellow green blue white black", "man, guy"),
     ("woman", "person/person", 0.4, 0.21, "red orange yellow blue pink white green", "woman, lady"),
     ("dog", "animal", 0.21, 0.36, "brown black white", "dog, puppy"),
@@ -70,12 +70,12 @@ KINDS = {row[0]: _kind(*row) for row in _TABLE}
 
 
 def plural(word: str) -> str:
-    """`teddy bear` -> `teddy bears`."""
+    """Return the plural: `teddy bear` -> `teddy bears`."""
     return IRREGULAR.get(word) or word + ("es" if word.endswith(("s", "ch")) else "s")
 
 
 def words_of(name: str) -> list[str]:
-    """["man", "guy", "person", "men", "guys", "people"]"""
+    """Return every word for a kind: ["man", "guy", "person", "men", "guys", "people"]."""
     kind = KINDS[name]
     words = [*kind.words, *(["person"] if kind.category == "person" else [])]
     return [*words, *(plural(word) for word in words if plural(word) != word)]

@@ -1,15 +1,16 @@
-"""The open country of the drawn scenes: beach, park, snow, lake, farm, and what they are made of.
+"""The open country of the drawn scenes: beach, park, snow, lake and farm, and their parts.
 
-A setting's painter gets an empty canvas, the row `horizon` where the ground begins, and chance.
+A setting's painter gets an empty canvas, the row `horizon` where the ground begins, and a random
+generator.
 """
 
 import random
 
 import numpy as np
 
-from toy.drawing import Canvas, darker, lighter, mix
+from captioning.toy.canvas import Canvas, Color, darker, lighter, mix
 
-# Lists of points and colours read best in long lines.
+# Lists of points and colors read best in long lines.
 # fmt: off
 
 LEAVES = [(86, 138, 74), (104, 152, 78), (70, 124, 84), (128, 160, 80)]
@@ -20,7 +21,7 @@ SKIES = [
 
 
 def sky(c: Canvas, horizon: float, rng: random.Random, clouds: int = 3) -> None:
-    """A sky of one of four hours, with clouds and now and then a sun."""
+    """Paint the sky of one of four hours, with clouds and sometimes a sun."""
     upper, lower = rng.choice(SKIES)
     c.gradient(0, horizon + 2, upper, lower)
     if rng.random() < 0.4:
@@ -38,23 +39,23 @@ def sky(c: Canvas, horizon: float, rng: random.Random, clouds: int = 3) -> None:
 
 
 def ridge(
-    c: Canvas, base: float, height: float, colour: tuple, rng: random.Random, peaks: int
+    c: Canvas, base: float, height: float, color: Color, rng: random.Random, peaks: int
 ) -> None:
-    """Hills (smooth) along the horizon."""
+    """Paint smooth hills along the horizon."""
     u = np.linspace(-0.1, 1.1, peaks * 2 + 1) * c.width
     v = [base - height * rng.uniform(0.25, 0.5 if i % 2 else 1.0) for i in range(len(u))]
     fine = np.linspace(u[0], u[-1], 60)
     curve = np.interp(fine, u, v)
     curve = np.convolve(np.pad(curve, 4, mode="edge"), np.ones(9) / 9, "valid")
-    c.poly([(u[-1], base + 4), (u[0], base + 4), *zip(fine, curve, strict=True)], colour, 0.12)
+    c.poly([(u[-1], base + 4), (u[0], base + 4), *zip(fine, curve, strict=True)], color, 0.12)
 
 
-def mountains(c: Canvas, base: float, height: float, colour: tuple, rng: random.Random) -> None:
-    """Pointed mountains with snow on top."""
-    for share in (0.05, 0.8, 0.4, 0.62, 0.2):
-        x, tall = c.width * (share + rng.uniform(-0.1, 0.1)), height * rng.uniform(0.6, 1)
+def mountains(c: Canvas, base: float, height: float, color: Color, rng: random.Random) -> None:
+    """Paint pointed mountains with snow on top."""
+    for across in (0.05, 0.8, 0.4, 0.62, 0.2):
+        x, tall = c.width * (across + rng.uniform(-0.1, 0.1)), height * rng.uniform(0.6, 1)
         wide = tall * rng.uniform(0.9, 1.3)
-        rock = mix(colour, (225, 230, 240), rng.uniform(0, 0.3))
+        rock = mix(color, (225, 230, 240), rng.uniform(0, 0.3))
         c.poly([(x - wide, base + 2), (x, base - tall), (x + wide, base + 2)], rock, 0.15)
         c.poly([(x, base - tall), (x + wide, base + 2), (x + wide * 0.15, base + 2)],
             darker(rock, 0.13), 0)
@@ -63,7 +64,7 @@ def mountains(c: Canvas, base: float, height: float, colour: tuple, rng: random.
 
 
 def tree(c: Canvas, x: float, y: float, height: float, rng: random.Random) -> None:
-    """A round leafy tree, feet at (x, y)."""
+    """Paint a round leafy tree whose foot is at (x, y)."""
     c.shade(x, y, height * 0.35, height * 0.07, 0.75)
     c.place(x, y, height)
     leaf = rng.choice(LEAVES)
@@ -102,23 +103,23 @@ def palm(c: Canvas, x: float, y: float, height: float, rng: random.Random) -> No
 
 def waves(c: Canvas, top: float, bottom: float, rng: random.Random, count: int) -> None:
     for _ in range(count):
-        x, share = c.width * rng.uniform(-0.1, 1), rng.random() ** 1.3
-        y, wide = top + 3 + (bottom - top - 6) * share, c.width * (0.04 + 0.1 * share)
-        crest = [(x, y), (x + wide * 0.25, y - 1.5 - share), (x + wide * 0.5, y),
-            (x + wide * 0.75, y - 1.5 - share), (x + wide, y)]
+        x, near = c.width * rng.uniform(-0.1, 1), rng.random() ** 1.3  # near: 0 far, 1 close
+        y, wide = top + 3 + (bottom - top - 6) * near, c.width * (0.04 + 0.1 * near)
+        crest = [(x, y), (x + wide * 0.25, y - 1.5 - near), (x + wide * 0.5, y),
+            (x + wide * 0.75, y - 1.5 - near), (x + wide, y)]
         c.poly([*crest, (x + wide * 0.5, y + 1.2)], (236, 246, 248), 0, 0.6)
 
 
 def grass(
-    c: Canvas, top: float, rng: random.Random, upper: tuple, lower: tuple, flowers: int
+    c: Canvas, top: float, rng: random.Random, upper: Color, lower: Color, flowers: int
 ) -> None:
-    """A meadow from `top` to the lower edge, with tufts and flowers."""
+    """Paint a meadow from `top` to the lower edge, with tufts and flowers."""
     c.gradient(top, c.height, upper, lower)
     c.grain(top, c.height, rng, 9, (26, 8))
     c.grain(top, c.height, rng, 7, (3, 3))
     for _ in range(26 + flowers):
-        share = rng.random() ** 0.7
-        x, y, size = c.width * rng.random(), top + 4 + (c.height - top) * share, 3 + 5 * share
+        near = rng.random() ** 0.7  # 0 at the top, 1 at the lower edge
+        x, y, size = c.width * rng.random(), top + 4 + (c.height - top) * near, 3 + 5 * near
         for lean in (-0.5, 0, 0.45):
             c.poly([(x - 1, y), (x + lean * size, y - size), (x + 1, y)], darker(lower, 0.16), 0)
         if flowers > 0:
@@ -160,8 +161,8 @@ def park(c: Canvas, horizon: float, rng: random.Random) -> None:
     path = [(x, horizon), (x + 6, horizon), (mid + 30, horizon + h * 0.4), (mid + 50, low + 20),
         (mid - 50, low + 20), (mid - 10, horizon + h * 0.4)]
     c.blob(path, (214, 198, 164), 0.1)
-    for share in sorted(rng.uniform(-0.02, 1.02) for _ in range(rng.randint(3, 5))):
-        tree(c, c.width * share, horizon + h * rng.uniform(0.02, 0.12),
+    for across in sorted(rng.uniform(-0.02, 1.02) for _ in range(rng.randint(3, 5))):
+        tree(c, c.width * across, horizon + h * rng.uniform(0.02, 0.12),
             horizon * rng.uniform(0.55, 0.9), rng)
 
 
@@ -172,10 +173,10 @@ def snow(c: Canvas, horizon: float, rng: random.Random) -> None:
     ridge(c, horizon, horizon * 0.16, (224, 232, 242), rng, 3)
     c.gradient(horizon, c.height, (222, 230, 242), (246, 248, 252))
     c.grain(horizon, c.height, rng, 6, (50, 16))
-    for share in (rng.uniform(0, 0.2), rng.uniform(0.22, 0.5), rng.uniform(0.55, 0.78),
+    for across in (rng.uniform(0, 0.2), rng.uniform(0.22, 0.5), rng.uniform(0.55, 0.78),
             rng.uniform(0.8, 1)):
         if rng.random() < 0.75:
-            fir(c, c.width * share, horizon + c.height * rng.uniform(0, 0.05),
+            fir(c, c.width * across, horizon + c.height * rng.uniform(0, 0.05),
                 horizon * rng.uniform(0.45, 0.85), True)
     for _ in range(4):
         x, y = c.width * rng.random(), horizon + (c.height - horizon) * rng.uniform(0.2, 0.95)

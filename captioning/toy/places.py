@@ -1,17 +1,16 @@
-"""The eight places where the drawn scenes play: what stands behind the things, and the light.
+"""The eight settings of the drawn scenes: the background behind the things, and the light.
 
-SETTINGS          name -> painter(canvas, horizon,
-    rng); `horizon`: the row where the ground begins
-SETTING_WORDS     the words that name each
-finish(...)       what lies over everything: falling snow, the colour of the hour, noise
+SETTINGS          {name: painter(canvas, horizon, rng)}; the ground begins at row `horizon`
+SETTING_WORDS     {name: words that name the setting in a caption}
+finish(...)       falling snow, the light of the hour, vignette and noise, added last
 """
 
 import random
 
 import numpy as np
 
-from toy.drawing import Canvas, darker, lighter
-from toy.nature import beach, farm, lake, park, sky, snow, tree
+from captioning.toy.canvas import Canvas, darker, lighter
+from captioning.toy.nature import beach, farm, lake, park, sky, snow, tree
 
 FACADES = [(226, 205, 176), (214, 180, 160), (196, 208, 204), (221, 213, 226), (232, 222, 190)]
 
@@ -33,7 +32,7 @@ def lamp(c: Canvas, x: float, y: float, height: float, lit: bool) -> None:
 
 
 def houses(c: Canvas, base: float, rng: random.Random) -> None:
-    """A row of house fronts with roofs, windows, doors and flower boxes."""
+    """Paint a row of house fronts with roofs, windows, doors and flower boxes."""
     x = -c.width * rng.uniform(0, 0.15)
     while x < c.width:
         wide, tall = c.width * rng.uniform(0.2, 0.32), base * rng.uniform(0.55, 0.85)
@@ -82,11 +81,11 @@ def street(c: Canvas, horizon: float, rng: random.Random) -> None:
         x = c.width * (k + rng.uniform(0.2, 0.24)) / 5
         c.poly([(x, middle), (x + c.width * 0.09, middle), (x + c.width * 0.08, middle + 5),
             (x - c.width * 0.02, middle + 5)], (234, 230, 214), 0)
-    for share in (rng.uniform(0.02, 0.3), rng.uniform(0.7, 0.95)):
+    for across in (rng.uniform(0.02, 0.3), rng.uniform(0.7, 0.95)):
         if rng.random() < 0.5:
-            tree(c, c.width * share, walk - 4, horizon * rng.uniform(0.6, 0.9), rng)
+            tree(c, c.width * across, walk - 4, horizon * rng.uniform(0.6, 0.9), rng)
         else:
-            lamp(c, c.width * share, walk - 2, horizon * 0.9, False)
+            lamp(c, c.width * across, walk - 2, horizon * 0.9, False)
 
 
 def night_city(c: Canvas, horizon: float, rng: random.Random) -> None:
@@ -120,8 +119,8 @@ def night_city(c: Canvas, horizon: float, rng: random.Random) -> None:
         x, middle = c.width * (k + 0.3) / 5, (walk + c.height) / 2
         c.poly([(x, middle), (x + c.width * 0.09, middle), (x + c.width * 0.08, middle + 4),
             (x - c.width * 0.02, middle + 4)], (170, 166, 150), 0)
-    for share in (rng.uniform(0.05, 0.25), rng.uniform(0.4, 0.6), rng.uniform(0.7, 0.92)):
-        lamp(c, c.width * share, walk, horizon * 0.75, True)
+    for across in (rng.uniform(0.05, 0.25), rng.uniform(0.4, 0.6), rng.uniform(0.7, 0.92)):
+        lamp(c, c.width * across, walk, horizon * 0.75, True)
 
 
 def living_room(c: Canvas, horizon: float, rng: random.Random) -> None:
@@ -136,9 +135,9 @@ def living_room(c: Canvas, horizon: float, rng: random.Random) -> None:
         for k in range(140):
             c.oval(k % 14 * c.width / 13, (k // 14 + 0.5 * (k % 2)) * horizon / 9, 1.8, 1.8,
                 darker(wall, 0.15), 0)
-    for share, kind in zip(rng.sample([0.18, 0.5, 0.8], 3),
+    for across, kind in zip(rng.sample([0.18, 0.5, 0.8], 3),
             ("window", "picture", rng.choice(["picture", "shelf", ""])), strict=True):
-        x, y, w = c.width * share, horizon * rng.uniform(0.36, 0.44), c.width * 0.1
+        x, y, w = c.width * across, horizon * rng.uniform(0.36, 0.44), c.width * 0.1
         if kind == "window":
             h = horizon * 0.3
             c.box(x - w - 4, y - h - 4, 2 * w + 8, 2 * h + 8, (250, 248, 242))
@@ -192,7 +191,7 @@ SETTINGS = {
 
 
 def finish(c: Canvas, setting: str, rng: random.Random) -> None:
-    """Falling snow, the light of the hour, a slight vignette and the camera's noise."""
+    """Add falling snow, the light of the hour, a slight vignette and the camera's noise."""
     if setting == "snow" and rng.random() < 0.8:
         for _ in range(rng.randint(40, 110)):
             r = rng.choice([0.8, 1.1, 1.5, 2.0])
@@ -203,7 +202,7 @@ def finish(c: Canvas, setting: str, rng: random.Random) -> None:
     down = np.linspace(-1, 1, c.height, dtype=np.float32)[:, None]
     across = np.linspace(-1, 1, c.width, dtype=np.float32)[None]
     vignette = 1 - rng.uniform(0.02, 0.12) * (down**2 + across**2)
-    noise = np.frombuffer(rng.randbytes(c.image.size), np.uint8).reshape(c.image.shape)
-    noise = (noise.astype(np.float32) - 127.5) * (rng.uniform(2, 9) / 127.5)
+    values = np.frombuffer(rng.randbytes(c.image.size), np.uint8).reshape(c.image.shape)
+    noise = (values.astype(np.float32) - 127.5) * (rng.uniform(2, 9) / 127.5)
     bright = c.image * (vignette[:, :, None] * light.astype(np.float32))
     c.image[:] = np.clip(bright + noise, 0, 255)

@@ -1,92 +1,98 @@
-"""What turns a loss into better weights.
+"""From a loss to better weights.
 
-    make_optimizer(settings, ...)   Adam, AdamW or SGD with momentum
-    make_schedule(settings, ...)    the learning rate over the steps of a run
-    AverageOfWeights(...)           a running average of the weights
-    balance(embed, grid)            the image as loud as the words, from the first step on
-    autocast(settings, device)      bfloat16 products where the hardware is fast at them
+    make_optimizer(config, ...)       Adam, AdamW or SGD with momentum
+    make_schedule(config, ...)        the learning rate over the steps of a run
+    WeightEMA(...)                    an exponential moving average of the weights
+    data_dependent_init(embed, grid)  image features on the scale of word embeddings from the start
+    autocast(config, device)          bfloat16 where the hardware is fast at it
 
 Adam: Kingma & Ba 2015, arXiv:1412.6980. AdamW: Loshchilov & Hutter 2019, arXiv:1711.05101.
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from contract import Decoder
-from model import EncoderCNN, StandardisedLinear
-from settings import Settings
-from speed import fast_dtype
+from captioning.device import compute_dtype
+from captioning.models.decoder import Decoder
+from captioning.training.config import TrainConfig
+from model import EncoderCNN, StandardizedLinear
+
+
+def trainable_parameters(encoder: EncoderCNN, decoder: Decoder) -> list[nn.Parameter]:
+    """Return the parameters that training changes."""
+    return [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
 
 
 def make_optimizer(
-    settings: Settings, encoder: EncoderCNN, decoder: Decoder
+    config: TrainConfig, encoder: EncoderCNN, decoder: Decoder
 ) -> torch.optim.Optimizer:
-    """Adam, AdamW or SGD; fine-tuned layers of the backbone have their own learning rate."""
-    groups = [
-        {"params": [*encoder.embed.parameters(), *decoder.parameters()], "lr": settings.lr},
-        {
-            "params": [p for p in encoder.backbone.parameters() if p.requires_grad],
-            "lr": settings.fine_tune_lr,
-        },
+    """Return Adam, AdamW or SGD; fine-tuned backbone layers have a learning rate of their own."""
+    backbone = [p for p in encoder.backbone.parameters() if p.requires_grad]
+    groups: list[dict[str, Any]] = [
+        {"params": [*encoder.embed.parameters(), *decoder.parameters()], "lr": config.lr},
+        {"params": backbone, "lr": config.fine_tune_lr},
     ]
     groups = [group for group in groups if group["params"]]
-    if settings.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=settings.weight_decay)
-    kind = torch.optim.Adam if settings.optimizer == "adam" else torch.optim.AdamW
-    fused = settings.device != "mps"  # one kernel for all weights
-    return kind(groups, weight_decay=settings.weight_decay, fused=fused)
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
+    adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    fused = config.device != "mps"  # one kernel for all weights
+    return adam(groups, weight_decay=config.weight_decay, fused=fused)
 
 
 def make_schedule(
-    settings: Settings, optimizer: torch.optim.Optimizer, steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    """How the learning rate moves over the `steps` of the run; stepped after every batch.
+    config: TrainConfig, optimizer: torch.optim.Optimizer, steps: int
+) -> LRScheduler | ReduceLROnPlateau:
+    """Return the learning rate schedule over the `steps` of the run, stepped after every batch.
 
     "plateau" is stepped after every epoch instead, with the validation loss.
     """
-    if settings.schedule == "plateau":
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
-    if settings.schedule == "onecycle":
+    if config.schedule == "plateau":
+        return ReduceLROnPlateau(optimizer, factor=0.5, patience=1)
+    if config.schedule == "onecycle":
         rates = [group["lr"] for group in optimizer.param_groups]
         return torch.optim.lr_scheduler.OneCycleLR(
             optimizer, rates, total_steps=steps + 1, pct_start=0.1
         )
-    if settings.schedule == "cosine":
+    if config.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
 
 
 @torch.no_grad()
-def balance(embed: StandardisedLinear, grid: Tensor, principal: bool = False) -> None:
-    """Gives `embed` the statistics of grid (B, P, D), and its output mean 0 and deviation 1.
+def data_dependent_init(embed: StandardizedLinear, grid: Tensor, is_pca: bool = False) -> None:
+    """Give `embed` the mean and std of grid (B, P, D), and its output mean 0 and std 1 (LSUV).
 
-    Word embeddings have deviation 1: without this the decoder hardly hears the image at first.
-    Mishkin & Matas 2016, arXiv:1511.06422. A channel that hardly varies is not blown up.
+    Word embeddings have std 1; without this, image features are far smaller in scale than they
+    are, and the decoder ignores the image at first. Mishkin & Matas 2016, arXiv:1511.06422. A
+    channel that hardly varies is not amplified.
     """
-    seen = grid.flatten(0, 1).float()
-    deviation = seen.std(dim=0)
-    embed.mean.copy_(seen.mean(dim=0))
-    embed.deviation.copy_(deviation + 0.05 * deviation.mean())
-    if principal:  # components are ordered by how much they vary: one measure for all
-        embed.deviation.fill_(deviation.square().mean().sqrt())
-    embed.weight /= embed(seen).std(dim=0)[:, None]
+    places = grid.flatten(0, 1).float()  # (B * P, D)
+    std = places.std(dim=0)
+    embed.mean.copy_(places.mean(dim=0))
+    embed.std.copy_(std + 0.05 * std.mean())
+    if is_pca:  # components are ordered by how much they vary: one scale for all
+        embed.std.fill_(std.square().mean().sqrt())
+    embed.weight /= embed(places).std(dim=0)[:, None]
     embed.bias.zero_()
 
 
-def autocast(settings: Settings, device: torch.device) -> contextlib.AbstractContextManager:
-    """bfloat16 products where the hardware is fast at them; a no-op elsewhere."""
-    dtype = fast_dtype(device)
-    enabled = settings.precision == "auto" and dtype == torch.bfloat16
+def autocast(config: TrainConfig, device: torch.device) -> torch.autocast:
+    """Return a context that computes in bfloat16 where that is fast; elsewhere it does nothing."""
+    dtype = compute_dtype(device)
+    enabled = config.precision == "auto" and dtype == torch.bfloat16
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
-class AverageOfWeights:
-    """A running average of the weights; it often captions better than the last weights do.
+class WeightEMA:
+    """An exponential moving average of the weights; it often captions better than the weights do.
 
-    Polyak & Juditsky 1992; decay 0 keeps the weights themselves.
+    Polyak & Juditsky 1992, for a mean over all steps; decay 0 keeps the weights themselves.
     """
 
     def __init__(self, parameters: list[nn.Parameter], decay: float):
@@ -95,22 +101,26 @@ class AverageOfWeights:
 
     @torch.no_grad()
     def update(self) -> None:
+        """Move the average towards the weights, after a step of the optimizer."""
         if self.decay:
             self.steps += 1
-            decay = min(self.decay, (1 + self.steps) / (10 + self.steps))  # short runs, too
-            torch._foreach_lerp_(self.average, self.parameters, 1 - decay)
+            decay = min(self.decay, (1 + self.steps) / (10 + self.steps))  # for short runs
+            torch._foreach_lerp_(self.average, list(self.parameters), 1 - decay)
 
     @contextlib.contextmanager
-    def in_place(self) -> Iterator[None]:
-        """Inside the block the model has the average; afterwards its own weights again."""
+    def applied(self) -> Iterator[None]:
+        """Give the model the average inside the block; afterwards it has its own weights again."""
         own = [parameter.detach().clone() for parameter in self.parameters]
         if self.decay:
-            self.copy(self.parameters, self.average)
-        yield
-        self.copy(self.parameters, own)
+            copy_values(self.parameters, self.average)
+        try:
+            yield
+        finally:
+            copy_values(self.parameters, own)
 
-    @staticmethod
-    @torch.no_grad()
-    def copy(parameters: list[Tensor], values: list[Tensor]) -> None:
-        for parameter, value in zip(parameters, values, strict=True):
-            parameter.copy_(value)
+
+@torch.no_grad()
+def copy_values(parameters: Sequence[Tensor], values: Sequence[Tensor]) -> None:
+    """Copy each of `values` into its parameter."""
+    for parameter, value in zip(parameters, values, strict=True):
+        parameter.copy_(value)

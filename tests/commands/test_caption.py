@@ -8,14 +8,15 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, write_data
+from tests.helpers import ROOT, write_data
 from PIL import Image
 
 import caption as caption_module
-from caption import Captioner, find_photos, official_ids
-from data_loader import read_captions
-from photos import read_photo
-from search import sample
+from captioning.inference.captioner import Captioner
+from caption import find_photos, official_ids
+from captioning.data.coco import read_captions
+from captioning.data.photos import read_photo
+from captioning.inference.sampling import sample
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def command(run, weights, cli):
 def test_the_same_photo_gets_the_same_caption_alone_and_among_others(captioner, paths):
     together = captioner.caption(paths)
     assert [captioner.caption([path])[0][0].text for path in paths] == [c[0].text for c in together]
-    streamed = list(captioner.stream(paths))
+    streamed = list(captioner.caption_stream(paths))
     assert [path for path, _ in streamed] == paths
     assert [found[0].text for _, found in streamed] == [c[0].text for c in together]
     opened = captioner.caption([read_photo(path) for path in paths])
@@ -104,11 +105,11 @@ def test_options_that_cannot_be_are_explained(captioner, paths, options):
 def test_a_folder_goes_on_behind_a_broken_photo(captioner, paths, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(paths[0].read_bytes()[:200])
-    found = dict(captioner.stream([paths[0], broken, tmp_path / "none.jpg", paths[1]]))
+    found = dict(captioner.caption_stream([paths[0], broken, tmp_path / "none.jpg", paths[1]]))
     assert found[broken].startswith(f"{broken} is broken")
     assert found[tmp_path / "none.jpg"] == f"{tmp_path / 'none.jpg'} is missing."
     assert found[paths[1]][0].text == captioner.caption([paths[1]])[0][0].text
-    assert list(captioner.stream([broken])) == [(broken, found[broken])]
+    assert list(captioner.caption_stream([broken])) == [(broken, found[broken])]
 
 
 PHOTOS = {
@@ -125,7 +126,7 @@ PHOTOS = {
 def test_odd_photos_are_captioned(captioner, tmp_path):
     for name, photo in PHOTOS.items():
         photo.save(tmp_path / name)
-    found = dict(captioner.stream([tmp_path / name for name in PHOTOS]))
+    found = dict(captioner.caption_stream([tmp_path / name for name in PHOTOS]))
     assert all(not isinstance(captions, str) for captions in found.values())
 
 

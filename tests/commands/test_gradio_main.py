@@ -14,9 +14,9 @@ import httpx
 from gradio_client import Client, handle_file
 
 import gradio_main
-from caption import Captioner
-from gradio_main import Desk, find_captioners, launch, make_page
-from photos import read_photo
+from captioning.inference.captioner import Captioner
+from gradio_main import CaptionService, find_captioners, launch, make_page
+from captioning.data.photos import read_photo
 from vocabulary import Vocabulary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
@@ -42,7 +42,7 @@ def captioner(folder, weights) -> Captioner:
 def address(folder, weights, tmp_path_factory) -> str:
     """The page, served by this process until the tests of this file are over."""
     examples = gradio_main.draw_examples(str(tmp_path_factory.mktemp("examples")))
-    page = make_page(Desk(find_captioners(folder), str(weights), "cpu"), examples)
+    page = make_page(CaptionService(find_captioners(folder), str(weights), "cpu"), examples)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -90,17 +90,17 @@ def test_a_broken_captioner_is_left_out(run, weights, tmp_path, capsys):
     for path in broken:
         path.write_bytes(b"nothing")
     pairs = {"broken": broken} | find_captioners(run)
-    assert Desk(pairs, str(weights), "cpu").first == run.name
+    assert CaptionService(pairs, str(weights), "cpu").first == run.name
     assert "broken is left out" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no captioner could be loaded"):
-        Desk({"broken": broken}, None, "cpu")
+        CaptionService({"broken": broken}, None, "cpu")
 
 
 def test_answers_are_those_of_the_captioner(ask, captioner, data):
     for path in photos_of(data):
         for beam_size in (1, 4):
             said = ask(path, beam_size=beam_size)["captions"]
-            photo = read_photo(path, captioner.transform.enough)
+            photo = read_photo(path, captioner.transform.min_side)
             [wanted] = captioner.caption([photo], beam_size, n_best=beam_size)
             assert [caption["text"] for caption in said] == [caption.text for caption in wanted]
             assert [caption["score"] for caption in said] == pytest.approx(
@@ -121,10 +121,10 @@ def bad_files(folder: Path) -> dict[Path, str]:
 
 def test_a_bad_upload_gets_a_sentence_and_the_next_photo_its_caption(ask, data, tmp_path):
     for path, word in bad_files(tmp_path).items():
-        answer = ask(path)
-        assert word in answer["error"], answer
-        assert path.name in answer["error"], answer
-        assert str(path.parent.parent) not in answer["error"], "no paths of the server"
+        predict_json = ask(path)
+        assert word in predict_json["error"], predict_json
+        assert path.name in predict_json["error"], predict_json
+        assert str(path.parent.parent) not in predict_json["error"], "no paths of the server"
         assert "captions" in ask(photos_of(data)[0])
 
 
@@ -152,8 +152,8 @@ def call(address: str, *inputs) -> str:
 def test_nothing_outside_the_uploads_can_be_read(address, folder, data):
     secret = str(photos_of(data)[0])
     for place in (secret, "../" * 9 + secret, str(gradio_main.HERE / "LICENSE")):
-        answer = httpx.get(f"{address}gradio_api/file={place}")
-        assert answer.status_code in (403, 404), place
+        predict_json = httpx.get(f"{address}gradio_api/file={place}")
+        assert predict_json.status_code in (403, 404), place
         for photo in ({"path": place, "meta": {"_type": "gradio.FileData"}}, {"path": place}):
             said = call(address, photo, folder.name)
             assert "event: error" in said or "no upload" in said, said
@@ -161,10 +161,10 @@ def test_nothing_outside_the_uploads_can_be_read(address, folder, data):
 
 
 def test_two_files_of_one_name_are_told_apart(ask, captioner, tmp_path):
-    for number, colour in enumerate([(220, 40, 40), (50, 70, 220)]):
+    for number, color in enumerate([(220, 40, 40), (50, 70, 220)]):
         path = tmp_path / str(number) / "photo.png"
         path.parent.mkdir()
-        Image.new("RGB", (60, 50), colour).save(path)
+        Image.new("RGB", (60, 50), color).save(path)
         [[wanted]] = captioner.caption([read_photo(path)])
         assert ask(path)["captions"][0]["text"] == wanted.text
 
@@ -212,7 +212,7 @@ def test_in_a_browser(browser, address, captioner, data, tmp_path):
     text.write_text("I am a photo, honestly.", encoding="utf-8")
     upload.set_input_files(text)
     page.get_by_role("alert").wait_for(timeout=60_000)
-    assert "holiday.jpg is no photo" in page.get_by_role("alert").inner_text()
+    assert "holiday.jpg is not a photo" in page.get_by_role("alert").inner_text()
     page.close()
     elsewhere = [url for url in asked if not url.startswith((address, "data:", "blob:"))]
     assert not elsewhere, "the page needs nothing from another place"

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import metrics
-from extras.results import read_references, read_results
-from metrics import CiderD, bleu, evaluate, rouge_l, words
+from captioning.data.coco import read_references
+from captioning.data.results import read_results
+from captioning.evaluation.scores import CiderD, bleu, evaluate, rouge_l, tokens
 
 ROOT = Path(__file__).parents[1]
 FLICKR8K = ROOT / "../shared/data/flickr8k"
@@ -30,8 +31,8 @@ def reference_scores(references: dict, captions: dict) -> dict:
     from pycocoevalcap.cider.cider import Cider
     from pycocoevalcap.rouge.rouge import Rouge
 
-    wanted = {k: [" ".join(words(r)) for r in v] for k, v in references.items() if k in captions}
-    given_captions = {k: [" ".join(words(captions[k]))] for k in wanted}
+    wanted = {k: [" ".join(tokens(r)) for r in v] for k, v in references.items() if k in captions}
+    given_captions = {k: [" ".join(tokens(captions[k]))] for k in wanted}
     bleus, _ = bleu_scorer.compute_score(wanted, given_captions, verbose=0)
     rouge, rouges = Rouge().compute_score(wanted, given_captions)
     cider, ciders = Cider().compute_score(wanted, given_captions)
@@ -147,19 +148,19 @@ def drawn(count: int, seed: int = 0) -> dict[int, list[str]]:
 def test_bootstrap_encloses_the_score_and_is_repeatable():
     references = drawn(60)
     captions = {image: several[0] for image, several in drawn(60, seed=1).items()}
-    scores, intervals = evaluate(references, captions), metrics.bootstrap(references, captions)
+    scores, intervals = evaluate(references, captions), metrics.bootstrap_intervals(references, captions)
     assert list(intervals) == list(scores)
     for name, (low, high) in intervals.items():
         assert low < scores[name] < high
         assert high - low < scores[name], "60 images are enough for an idea"
-    assert metrics.bootstrap(references, captions) == intervals
+    assert metrics.bootstrap_intervals(references, captions) == intervals
 
 
 def test_bootstrap_of_equal_images_is_the_score():
     references = {image: ["a dog runs on grass", "the dog ran away fast"] for image in range(10)}
     captions = dict.fromkeys(references, "a dog runs fast")
     scores = evaluate(references, captions)
-    for name, (low, high) in metrics.bootstrap(references, captions, samples=20).items():
+    for name, (low, high) in metrics.bootstrap_intervals(references, captions, samples=20).items():
         assert low == pytest.approx(scores[name])
         assert high == pytest.approx(scores[name])
 
@@ -167,25 +168,25 @@ def test_bootstrap_of_equal_images_is_the_score():
 def test_ladder_rises():
     references, training = drawn(50), drawn(200, seed=2)
     nearest = {image: several[1] for image, several in references.items()}
-    rungs = metrics.ladder(references, training, nearest)
+    rungs = metrics.baselines(references, training, nearest)
     assert list(rungs) == ["random", "common", "nearest", "human"]
     assert rungs["random"]["CIDEr"] < rungs["human"]["CIDEr"] < rungs["nearest"]["CIDEr"]
-    assert rungs == metrics.ladder(references, training, nearest), "seeded"
+    assert rungs == metrics.baselines(references, training, nearest), "seeded"
     alone = {image: several[:1] for image, several in references.items()}
-    assert "human" not in metrics.ladder(alone, training), "nobody to compare a person with"
+    assert "human" not in metrics.baselines(alone, training), "nobody to compare a person with"
 
 
 def test_human_rung_by_hand():
     references = {1: ["a dog", "a dog"], 2: ["one", "two"]}
-    rungs = metrics.ladder(references, {9: ["x y"]})
+    rungs = metrics.baselines(references, {9: ["x y"]})
     assert rungs["human"]["BLEU-1"] == pytest.approx(100 * 2 / 3)  # each turn: 2 of 3 words right
 
 
 def test_nearest_photos():
     bank = np.eye(5, dtype=np.float32) * np.array([1, 2, 3, 4, 5], np.float32)[:, None]
-    assert metrics.nearest_photos(np.eye(5)[[3, 0]] * 7, bank).tolist() == [3, 0]
+    assert metrics.nearest_neighbors(np.eye(5)[[3, 0]] * 7, bank).tolist() == [3, 0]
     many = np.eye(5)[np.arange(3000) % 5]
-    assert (metrics.nearest_photos(many, bank) == np.arange(3000) % 5).all()
+    assert (metrics.nearest_neighbors(many, bank) == np.arange(3000) % 5).all()
 
 
 def test_diversity():
@@ -208,9 +209,9 @@ def flickr8k_captions(list_name: str) -> dict[str, list[str]]:
 
 
 @pytest.mark.skipif(not shutil.which("java"), reason="needs Java")
-def test_our_words_score_as_the_ptb_tokenisers():
+def test_our_words_score_as_the_ptb_tokenizers():
     pytest.importorskip("pycocoevalcap")
-    from extras.java_scores import java_scores
+    from captioning.evaluation.java import java_scores
 
     if FLICKR8K.exists():
         references = flickr8k_captions("Flickr_8k.devImages.txt")
@@ -228,7 +229,7 @@ def test_our_words_score_as_the_ptb_tokenisers():
 
 
 def test_java_that_is_missing_is_said(monkeypatch):
-    from extras import java_scores
+    from captioning.evaluation import java as java_scores
 
     monkeypatch.setattr(java_scores.shutil, "which", lambda name: None)
     with pytest.raises(ValueError, match="need Java, which is not installed"):
@@ -304,11 +305,11 @@ def test_command_matches_by_id_stem_and_file_name(tmp_path, annotations, score):
         ([*GOOD, {"image_id": 99, "caption": "a"}], "1 captions are of photos not in the annotat"),
         (GOOD[:2], "1 captions are missing, the first of image 13"),
         ([*GOOD, {"image_id": "p11", "caption": "a"}], "two captions of image 11"),
-        ([{"image_id": 11}], "entry 1 has no right `caption`"),
-        ([{"image_id": 11, "caption": ["a", "dog"]}], "entry 1 has no right `caption`"),
-        ([{"image_id": [11], "caption": "a"}], "entry 1 has no right `image_id`"),
-        ([{"image_id": True, "caption": "a"}], "entry 1 has no right `image_id`"),
-        (["a dog"], "entry 1 has no right `image_id`"),
+        ([{"image_id": 11}], "entry 1 has no valid `caption`"),
+        ([{"image_id": 11, "caption": ["a", "dog"]}], "entry 1 has no valid `caption`"),
+        ([{"image_id": [11], "caption": "a"}], "entry 1 has no valid `image_id`"),
+        ([{"image_id": True, "caption": "a"}], "entry 1 has no valid `image_id`"),
+        (["a dog"], "entry 1 has no valid `image_id`"),
     ],
 )
 def test_command_refuses_in_one_sentence(score, results, sentence):
@@ -331,7 +332,7 @@ def test_command_scores_empty_and_non_latin_captions(score):
     status, _, err = score([empty, other, GOOD[2]])
     assert status == 0, err
     assert "1 captions have no words, the first of image 11" in err
-    assert words("Кошка на дороге.") == ("кошка", "на", "дороге"), "any script has words"
+    assert tokens("Кошка на дороге.") == ("кошка", "на", "дороге"), "any script has words"
 
 
 def test_it_runs_as_a_command(annotations):
@@ -345,7 +346,7 @@ def test_annotations_that_are_broken_are_refused(tmp_path, annotations):
     for content, sentence in (
         ({"annotations": []}, "no list of entries"),
         ({"images": [], "annotations": []}, "has no captions"),
-        ({"images": [{"id": 1}], "annotations": []}, "entry 1 has no right `file_name`"),
+        ({"images": [{"id": 1}], "annotations": []}, "entry 1 has no valid `file_name`"),
         ({"images": [], "annotations": [{"image_id": 1, "caption": None}]}, "`caption`"),
     ):
         path = tmp_path / "broken.json"

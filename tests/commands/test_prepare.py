@@ -11,11 +11,13 @@ from PIL import Image, ImageDraw
 from pycocotools.coco import COCO
 
 import prepare
-from data_loader import read_captions
-from extras.check_data import alike, check, look_at
-from extras.publishers import split_by_name
+from captioning.data import layout
+from captioning.data.check import PROBLEMS, check, inspect_photo, near_duplicates
+from captioning.data.coco import read_captions
+from captioning.data.sources import split_by_name
+from tests.helpers import ROOT
 
-SHARED = Path(__file__).parents[1] / "../shared/data"
+SHARED = ROOT / "../shared/data"
 
 
 def draw(path: Path, seed: int = 0, size: tuple[int, int] = (48, 32), mode: str = "RGB") -> None:
@@ -96,16 +98,16 @@ def test_an_interrupted_run_leaves_no_annotations(tmp_path, flickr8k, monkeypatc
         placed.append(target)
         if len(placed) == 3:
             raise KeyboardInterrupt
-        prepare_place(source, target, link)
+        copy_or_link(source, target, link)
 
-    prepare_place = prepare.place
-    monkeypatch.setattr(prepare, "place", stop_at_the_third)
+    copy_or_link = layout.copy_or_link
+    monkeypatch.setattr(layout, "copy_or_link", stop_at_the_third)
     words = ("flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
     status, _, err = run(monkeypatch, capsys, *words)
     assert status == 1
     assert "stopped" in err
     assert not (tmp_path / "data/annotations").exists()
-    monkeypatch.setattr(prepare, "place", prepare_place)
+    monkeypatch.setattr(layout, "copy_or_link", copy_or_link)
     assert run(monkeypatch, capsys, *words)[0] == 0
 
 
@@ -124,24 +126,24 @@ def test_missing_photos_are_refused_or_left_out(tmp_path, flickr8k, monkeypatch,
     words = ("flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
     status, _, err = run(monkeypatch, capsys, *words)
     assert status == 1
-    assert err.splitlines()[-1].startswith("error: 1 of 4 photos are not there")
+    assert err.splitlines()[-1].startswith("error: 1 of 4 photos are missing")
     assert "a.jpg" in err
     status, said, err = run(monkeypatch, capsys, *words, "--partial")
     assert status == 0
     assert "train: 1 photos" in said
-    assert "left out 1 photos not there" in err
-    assert "left out 1 photos no photos" in err
+    assert "left out 1 missing photos" in err
+    assert "left out 1 unreadable photos" in err
 
 
 @pytest.mark.parametrize(
     ("file", "text", "sentence"),
     [
-        ("Flickr_8k.trainImages.txt", "../secret.jpg\n", "no plain file name"),
-        ("Flickr_8k.trainImages.txt", "C:\\a.jpg\n", "no plain file name"),
-        ("Flickr_8k.devImages.txt", "a.jpg\n", "a.jpg is there twice: in train and in val"),
+        ("Flickr_8k.trainImages.txt", "../secret.jpg\n", "not a plain file name"),
+        ("Flickr_8k.trainImages.txt", "C:\\a.jpg\n", "not a plain file name"),
+        ("Flickr_8k.devImages.txt", "a.jpg\n", "a.jpg is listed twice: in train and in val"),
         ("Flickr8k.token.txt", "a.jpg#0\tA dog\nnonsense\n", "line 2: not `photo.jpg#0"),
-        ("Flickr8k.token.txt", "zzz.jpg#0\tA dog\n", "There is no photo with a caption"),
-        ("Flickr8k.token.txt", "", "There is no photo with a caption"),
+        ("Flickr8k.token.txt", "zzz.jpg#0\tA dog\n", "No photo has a caption"),
+        ("Flickr8k.token.txt", "", "No photo has a caption"),
     ],
 )
 def test_broken_publishers_files_are_refused(
@@ -165,7 +167,10 @@ def test_a_wrong_encoding_or_folder_is_refused(tmp_path, flickr8k, monkeypatch, 
     assert status == 1
     assert "is not UTF-8 text" in err
     status, _, err = run(monkeypatch, capsys, "flickr8k", *words)
-    assert "Give the publisher's folder by --from" in err
+    assert "Give the folder of the photos with --from" in err
+    status, _, err = run(monkeypatch, capsys, "folder", "--csv", tmp_path / "x.csv", *words)
+    assert status == 1
+    assert "Give the folder of the photos with --from FOLDER." in err
 
 
 def karpathy_file(path: Path, entries: list[dict]) -> Path:
@@ -225,7 +230,7 @@ def official_coco(folder: Path, year: str, names: dict[str, list[str]]) -> None:
             path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def test_coco_keeps_ids_licences_and_boxes(tmp_path, monkeypatch, capsys):
+def test_coco_keeps_ids_licenses_and_boxes(tmp_path, monkeypatch, capsys):
     folder, out = tmp_path / "publisher", tmp_path / "data"
     official_coco(folder, "2017", {"train": ["1.jpg", "2.jpg"], "val": ["3.jpg"]})
     status, said, err = run(monkeypatch, capsys, "coco", "--from", folder, "--out", out)
@@ -272,13 +277,13 @@ def test_karpathy_split_of_coco(tmp_path, monkeypatch, capsys, year):
 @pytest.mark.parametrize(
     ("entry", "sentence"),
     [
-        ({"filename": "../a.jpg", "split": "train"}, "no plain file name"),
+        ({"filename": "../a.jpg", "split": "train"}, "not a plain file name"),
         ({"filename": "a.jpg", "split": "holiday"}, "into a split 'holiday'"),
-        ({"filename": "a.jpg", "split": "train", "sentences": [{"raw": 3}]}, "no right `raw`"),
-        ({"filename": "a.jpg", "split": "train", "sentences": "A dog"}, "no right `sentences`"),
-        ({"filename": "a\ud800.jpg", "split": "train"}, "no plain file name"),
-        ({"split": "train"}, "no right `filename`"),
-        ({"filename": "a.jpg", "split": "train", "cocoid": 10**30}, "not there"),
+        ({"filename": "a.jpg", "split": "train", "sentences": [{"raw": 3}]}, "no valid `raw`"),
+        ({"filename": "a.jpg", "split": "train", "sentences": "A dog"}, "no valid `sentences`"),
+        ({"filename": "a\ud800.jpg", "split": "train"}, "not a plain file name"),
+        ({"split": "train"}, "no valid `filename`"),
+        ({"filename": "a.jpg", "split": "train", "cocoid": 10**30}, "are missing"),
     ],
 )
 def test_hostile_karpathy_files_are_refused(tmp_path, monkeypatch, capsys, entry, sentence):
@@ -333,17 +338,17 @@ def test_split_by_name_is_stable_and_never_empty():
         ("", "must begin with a line of names"),
         ("photo,text\na.jpg,x\n", "must begin with a line of names"),
         ("image,caption\na.jpg,A dog, and a cat\n", "line 2, has too many columns"),
-        ("image,caption\n../a.jpg,x\n", "no plain file name"),
-        ("image,caption\n/etc/passwd,x\n", "no plain file name"),
-        ("image,caption\nC:\\a.jpg,x\n", "no plain file name"),
-        ("image,caption\n,x\n", "no plain file name"),
+        ("image,caption\n../a.jpg,x\n", "not a plain file name"),
+        ("image,caption\n/etc/passwd,x\n", "not a plain file name"),
+        ("image,caption\nC:\\a.jpg,x\n", "not a plain file name"),
+        ("image,caption\n,x\n", "not a plain file name"),
         ("image,caption,split\na.jpg,x,holiday\n", "is in 'holiday'"),
         ("image,caption,split\na.jpg,x,val\na.jpg,y,train\n", "into two splits"),
         ("image,caption\na.jpg,\xe9\n".encode("latin-1"), "is not UTF-8 text"),
         (b'image,caption\na.jpg,"' + b"x" * 200_000 + b'"\n', "field larger than"),
-        ("image,caption\nnot_there.jpg,x\n", "not there"),
-        ("image,caption\na.jpg,\n", "There is no photo with a caption"),
-        ("image,caption\nb/c.jpg,x\nb_c.jpg,x\n", "b_c.jpg is there twice"),
+        ("image,caption\nnot_there.jpg,x\n", "are missing"),
+        ("image,caption\na.jpg,\n", "No photo has a caption"),
+        ("image,caption\nb/c.jpg,x\nb_c.jpg,x\n", "b_c.jpg is listed twice"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tmp_path, monkeypatch, capsys, table, sentence):
@@ -390,14 +395,14 @@ BREAKS = {
 }
 
 
-def test_things_of_another_colour_are_no_leak(tmp_path):
+def test_objects_of_another_color_are_not_a_leak(tmp_path):
     thumbnails = []
-    for colour in ("red", "green", "blue"):
+    for color in ("red", "green", "blue"):
         photo = Image.new("RGB", (80, 60), "white")
-        ImageDraw.Draw(photo).ellipse((20, 10, 60, 50), fill=colour)
+        ImageDraw.Draw(photo).ellipse((20, 10, 60, 50), fill=color)
         photo.save(tmp_path / "one.png")
-        thumbnails.append(look_at(tmp_path / "one.png")[1])
-    assert alike(np.array(thumbnails), np.array(thumbnails)) == [(0, 0), (1, 1), (2, 2)]
+        thumbnails.append(inspect_photo(tmp_path / "one.png")[1])
+    assert near_duplicates(np.array(thumbnails), np.array(thumbnails)) == [(0, 0), (1, 1), (2, 2)]
 
 
 @pytest.mark.parametrize("kind", BREAKS)
@@ -436,7 +441,7 @@ def test_check_finds_odd_captions(data, monkeypatch, capsys, kind, fields):
     change(data, **fields)
     status, said, _ = run(monkeypatch, capsys, "check", data)
     assert status == 1
-    assert f"problem: 1 {check.__globals__['PROBLEMS'][kind]}" in said
+    assert f"problem: 1 {PROBLEMS[kind]}" in said
     assert list(check(data).found) == [kind]
 
 

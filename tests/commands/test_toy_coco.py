@@ -13,11 +13,11 @@ import pytest
 from pycocotools.coco import COCO
 
 import toy_coco
-from toy.captions import captions
-from toy.drawing import PALETTE, Canvas, fill, outlines
-from toy.kinds import HELD_OUT, KINDS
-from toy.scenes import scene
-from toy.settings import SETTINGS
+from captioning.toy.captions import captions
+from captioning.toy.canvas import PALETTE, Canvas, fill, outlines
+from captioning.toy.kinds import HELD_OUT, KINDS
+from captioning.toy.scenes import scene
+from captioning.toy.places import SETTINGS
 
 SIZES = (24, 6, 20)
 
@@ -74,7 +74,7 @@ def test_scenes_agree_with_instances(root):
             annotation = instances.pop(10 * record["image_id"] + thing["id"])
             assert annotation["bbox"] == thing["box"]
             assert annotation["area"] > 0.85 * thing["area"]  # a polygon has no holes, thus >
-            assert thing["colour"] in KINDS[thing["kind"]].colours
+            assert thing["color"] in KINDS[thing["kind"]].colors
         largest = max(record["things"], key=lambda thing: thing["area"])
         assert record["largest"] == largest["id"]
         assert sum(record["counts"].values()) == len(record["things"])
@@ -84,13 +84,13 @@ def test_scenes_agree_with_instances(root):
 def test_pairs_held_out_are_in_test_pictures_only(root):
     def pairs(split):
         things = [t for r in load(root, f"scenes_{split}")["scenes"] for t in r["things"]]
-        return {(thing["kind"], thing["colour"]) for thing in things}
+        return {(thing["kind"], thing["color"]) for thing in things}
 
     assert not pairs("train2014") & HELD_OUT
     assert not pairs("val2014") & HELD_OUT
     assert pairs("test2014") & HELD_OUT
     for record in load(root, "scenes_test2014")["scenes"]:
-        found = [t["id"] for t in record["things"] if (t["kind"], t["colour"]) in HELD_OUT]
+        found = [t["id"] for t in record["things"] if (t["kind"], t["color"]) in HELD_OUT]
         assert found == record["unseen"]
 
 
@@ -173,7 +173,7 @@ def test_every_kind_can_be_painted_in_every_pose():
             canvas = Canvas(160, 160)
             canvas.thing = 1
             canvas.place(80, 130, 60)
-            kind.paint(canvas, PALETTE[kind.colours[0]], random.Random(0), pose)
+            kind.paint(canvas, PALETTE[kind.colors[0]], random.Random(0), pose)
             rows, columns = np.nonzero(canvas.ids)
             height, width = np.ptp(rows) / 60, np.ptp(columns) / 60
             assert 0.7 < height < 1.5, name

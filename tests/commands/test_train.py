@@ -9,15 +9,17 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import KINDS, make, random_captions, random_features, write_data
+from tests.helpers import KINDS, make, random_captions, random_features, write_data
 
 import train as train_module
-from backbones import load_plain
-from contract import Decoder
-from learning import AverageOfWeights, make_optimizer, make_schedule
+from captioning.safe_load import safe_load
+from captioning.models.decoder import Decoder
+from captioning.training.optim import WeightEMA, make_optimizer, make_schedule
 from model import EncoderCNN
-from settings import Settings
-from train import best_epoch, caption_loss, train
+from captioning.training.config import TrainConfig
+from captioning.training.monitoring import best_epoch
+from captioning.training.losses import caption_loss
+from train import train
 
 
 class PowerCut(Exception):
@@ -43,7 +45,7 @@ def power_cut(in_step: int):
 
 def pairs(out) -> dict[str, dict]:
     """The content of all encoder and decoder files, without the run's id."""
-    files = {path.name: load_plain(path) for path in sorted(out.glob("*coder-*.pkl"))}
+    files = {path.name: safe_load(path) for path in sorted(out.glob("*coder-*.pkl"))}
     for content in files.values():
         del content["run_id"]
     return files
@@ -157,7 +159,7 @@ def test_scheduled_sampling_gives_the_model_its_own_words_to_read():
 
 
 def test_a_run_leaves_pairs_a_log_a_history_and_a_checkpoint(settings_of, tmp_path):
-    history = train(settings_of(tmp_path, num_epochs=3, save_every=2, best_by="loss"))
+    history = train(settings_of(tmp_path, num_epochs=3, save_every=2, best_metric="loss"))
     assert [row["epoch"] for row in history] == [1, 2, 3]
     scores = {"val_loss", "BLEU-1", "BLEU-4", "ROUGE-L", "CIDEr"}
     assert {"epoch", "loss", "seconds"} | scores <= history[0].keys()
@@ -195,7 +197,7 @@ def test_the_same_seed_gives_the_same_run_and_another_seed_another(settings_of, 
 @pytest.mark.parametrize("decoder", ["lstm", "transformer"])
 def test_overfitting_one_batch_drives_the_loss_down(settings_of, tmp_path, decoder):
     settings = settings_of(
-        tmp_path, decoder=decoder, overfit=True, num_epochs=60, lr=2e-2, dropout=0.0, batch_size=4,
+        tmp_path, decoder=decoder, overfit_batch=True, num_epochs=60, lr=2e-2, dropout=0.0, batch_size=4,
         save_every=1000, hidden_size=32, validate_every=0, schedule="onecycle",
     )  # fmt: skip
     history = train(settings)
@@ -213,8 +215,8 @@ def test_a_photo_that_cannot_be_read_is_left_out(settings_of, tmp_path, capsys):
         history = train(settings)
         assert math.isfinite(history[0]["val_loss"])
         said = capsys.readouterr().out
-        assert "photo_004.jpg is no photo" in said
-        assert "photo_102.jpg is no photo" in said
+        assert "photo_004.jpg is not a photo" in said
+        assert "photo_102.jpg is not a photo" in said
 
 
 def test_data_without_val_trains_and_keeps_the_last_pair(settings_of, tmp_path):
@@ -228,7 +230,7 @@ def test_data_without_val_trains_and_keeps_the_last_pair(settings_of, tmp_path):
 
 def test_it_stops_early_where_nothing_gets_better(settings_of, tmp_path):
     settings = settings_of(
-        tmp_path, num_epochs=6, patience=2, best_by="loss", lr=1e-30, optimizer="sgd"
+        tmp_path, num_epochs=6, patience=2, best_metric="loss", lr=1e-30, optimizer="sgd"
     )
     history = train(settings)
     assert len(history) == 3
@@ -268,7 +270,7 @@ def test_a_run_cut_anywhere_goes_on_bit_for_bit(settings_of, tmp_path):
     resumed = train(settings_of(tmp_path / "cut", resume=True, **often))
     assert numbers(resumed) == numbers(whole)
     assert_equal(pairs(tmp_path / "cut"), pairs(tmp_path / "whole"))
-    ids = {load_plain(path)["run_id"] for path in (tmp_path / "cut").glob("*coder-*.pkl")}
+    ids = {safe_load(path)["run_id"] for path in (tmp_path / "cut").glob("*coder-*.pkl")}
     assert len(ids) == 1
 
 
@@ -314,8 +316,8 @@ def test_nothing_to_resume_and_a_broken_checkpoint_are_told_apart(settings_of, t
 def test_fine_tuning_changes_layer4_only(settings_of, tmp_path, weights):
     tuned = {"fine_tune_from": "layer4", "fine_tune_lr": 1e-3, "num_epochs": 1}
     train(settings_of(tmp_path, **tuned))
-    before = load_plain(weights)["state_dict"]
-    after = load_plain(tmp_path / "encoder-1.pkl")["state_dict"]
+    before = safe_load(weights)["state_dict"]
+    after = safe_load(tmp_path / "encoder-1.pkl")["state_dict"]
     learned = {k.removeprefix("backbone.network."): v for k, v in after.items()}
     assert {name.split(".")[0] for name in learned} == {"embed", "layer4"}
     changed = {n for n in learned if n in before and not torch.equal(learned[n], before[n])}
@@ -351,7 +353,7 @@ def test_schedules(settings_of, tmp_path, encoder, schedule, first, peak, last):
 
 def test_the_average_of_weights_by_hand():
     weight = torch.nn.Parameter(torch.zeros(2))
-    average = AverageOfWeights([weight], decay=0.9)
+    average = WeightEMA([weight], decay=0.9)
     expected = torch.zeros(2)
     for step in range(1, 200):
         with torch.no_grad():
@@ -360,12 +362,12 @@ def test_the_average_of_weights_by_hand():
         decay = min(0.9, (1 + step) / (10 + step))
         expected = decay * expected + (1 - decay) * weight.detach()
     own = weight.detach().clone()
-    with average.in_place():
+    with average.applied():
         torch.testing.assert_close(weight.detach(), expected)
     assert torch.equal(weight, own)
-    off = AverageOfWeights([weight], decay=0.0)
+    off = WeightEMA([weight], decay=0.0)
     off.update()
-    with off.in_place():
+    with off.applied():
         assert torch.equal(weight, own)
 
 
@@ -385,7 +387,7 @@ def test_the_average_of_weights_by_hand():
 )
 def test_settings_that_cannot_be_are_refused(changed, why):
     with pytest.raises(ValueError, match=why):
-        Settings(**changed)
+        TrainConfig(**changed)
 
 
 def test_the_command_line_trains(settings_of, cli, tmp_path, data, weights, capsys):
@@ -396,13 +398,13 @@ def test_the_command_line_trains(settings_of, cli, tmp_path, data, weights, caps
     )  # fmt: skip
     assert status == 0
     assert "val_loss" in capsys.readouterr().out
-    assert load_plain(tmp_path / "out/decoder-1.pkl")["config"]["tie_weights"] is True
+    assert safe_load(tmp_path / "out/decoder-1.pkl")["config"]["tie_weights"] is True
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--data", "nowhere"], r"^error: nowhere is no folder of data\. Draw"),
+        (["--data", "nowhere"], r"^error: nowhere is not a data folder\. Draw"),
         (["--weights", "nowhere.pth"], r"^error: The backbone's weights nowhere\.pth are not here"),
         (["--backbone", "resnet51"], r"^error: torchvision has no classifier named 'resnet51'"),
         (["--batch-size", "0"], r"^error: batch_size must be 1 or more"),

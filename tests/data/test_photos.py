@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-import photos
-from photos import PhotoTransform, read_photo, transform_test, transform_train
+from captioning.data import photos
+from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 
@@ -26,12 +26,12 @@ def noise(size=(64, 64), seed=0) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def colour_at(photo: Image.Image, x: int, y: int) -> np.ndarray:
+def color_at(photo: Image.Image, x: int, y: int) -> np.ndarray:
     return np.asarray(photo)[y, x].astype(int)
 
 
-def close(colour, wanted, within=12) -> bool:
-    return np.abs(np.asarray(colour) - np.asarray(wanted)).max() <= within
+def close(color, wanted, within=12) -> bool:
+    return np.abs(np.asarray(color) - np.asarray(wanted)).max() <= within
 
 
 @pytest.mark.parametrize(
@@ -57,8 +57,8 @@ def test_every_kind_of_photo_looks_as_it_is(tmp_path, name, mode):
     photo = read_photo(path)
     assert photo.mode == "RGB"
     assert photo.size == (64, 48)
-    assert close(colour_at(photo, 10, 20), RED, within=30)
-    assert close(colour_at(photo, 54, 20), BLUE, within=30)
+    assert close(color_at(photo, 10, 20), RED, within=30)
+    assert close(color_at(photo, 54, 20), BLUE, within=30)
 
 
 def test_gray_of_8_and_of_16_bits_is_the_same_gray(tmp_path):
@@ -77,8 +77,8 @@ def test_what_is_transparent_is_white(tmp_path):
     photo.paste((0, 0, 0, 0), (0, 0, 32, 48))
     photo.save(tmp_path / "photo.png")
     seen = read_photo(tmp_path / "photo.png")
-    assert close(colour_at(seen, 10, 20), (255, 255, 255))
-    assert close(colour_at(seen, 54, 20), BLUE)
+    assert close(color_at(seen, 10, 20), (255, 255, 255))
+    assert close(color_at(seen, 54, 20), BLUE)
 
 
 @pytest.mark.parametrize(
@@ -86,28 +86,28 @@ def test_what_is_transparent_is_white(tmp_path):
     [(1, (64, 48), (5, 24)), (3, (64, 48), (58, 24)), (6, (48, 64), (24, 5)),
      (8, (48, 64), (24, 58)), (2, (64, 48), (58, 24))],
 )  # fmt: skip
-def test_exif_rotation_is_honoured(tmp_path, orientation, size, red_at):
+def test_exif_rotation_is_honored(tmp_path, orientation, size, red_at):
     photo = picture()
     exif = photo.getexif()
     exif[0x0112] = orientation
     photo.save(tmp_path / "photo.jpg", exif=exif)
     upright = read_photo(tmp_path / "photo.jpg")
     assert upright.size == size
-    assert close(colour_at(upright, *red_at), RED, within=30)
+    assert close(color_at(upright, *red_at), RED, within=30)
 
 
 def test_one_pixel_is_a_photo(tmp_path):
     Image.new("RGB", (1, 1), RED).save(tmp_path / "tiny.png")
-    image = transform_test(read_photo(tmp_path / "tiny.png", at_least=224))
+    image = transform_test(read_photo(tmp_path / "tiny.png", min_side=224))
     assert image.shape == (3, 224, 224)
     assert torch.allclose(image, image[:, :1, :1].expand_as(image))
 
 
 def test_8000_x_8000_pixels_are_read_at_reduced_scale(tmp_path):
     Image.new("RGB", (8000, 8000), RED).save(tmp_path / "huge.jpg")
-    photo = read_photo(tmp_path / "huge.jpg", at_least=224)
+    photo = read_photo(tmp_path / "huge.jpg", min_side=224)
     assert photo.size == (1000, 1000)  # JPEG's 1/8
-    assert close(colour_at(photo, 500, 500), RED)
+    assert close(color_at(photo, 500, 500), RED)
 
 
 def test_more_pixels_than_the_limit_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
@@ -129,37 +129,37 @@ def test_what_is_no_photo_is_refused_in_one_sentence(tmp_path):
     (tmp_path / "empty.jpg").write_bytes(b"")
     refused(tmp_path / "empty.jpg", "is empty")
     (tmp_path / "text.jpg").write_text("a photo of a dog", encoding="utf-8")
-    refused(tmp_path / "text.jpg", "is no photo")
+    refused(tmp_path / "text.jpg", "is not a photo")
     (tmp_path / "folder.jpg").mkdir()
     refused(tmp_path / "folder.jpg", "is a folder")
     (tmp_path / "evil.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")
-    refused(tmp_path / "evil.jpg", "is no photo")  # PostScript is a program
+    refused(tmp_path / "evil.jpg", "is not a photo")  # PostScript is a program
 
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("share", [0.3, 0.6, 0.95])
-def test_a_truncated_photo_is_never_half_grey(tmp_path, form, share):
+@pytest.mark.parametrize("fraction", [0.3, 0.6, 0.95])
+def test_a_truncated_photo_is_never_half_gray(tmp_path, form, fraction):
     whole = io.BytesIO()
     noise().save(whole, format=form)
-    (tmp_path / "cut").write_bytes(whole.getvalue()[: int(share * whole.tell())])
-    refused(tmp_path / "cut", "is broken|is no photo")
+    (tmp_path / "cut").write_bytes(whole.getvalue()[: int(fraction * whole.tell())])
+    refused(tmp_path / "cut", "is broken|is not a photo")
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of odd tags
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF"])
 def test_flipped_bytes_give_a_photo_or_one_sentence(tmp_path, form):
-    whole, chance = io.BytesIO(), random.Random(form)
+    whole, rng = io.BytesIO(), random.Random(form)
     exif = Image.Exif()
     exif[0x0112] = 6
     noise((24, 24)).save(whole, format=form, exif=exif)
     path = tmp_path / "mutant"
     for _ in range(60):
         mutant = bytearray(whole.getvalue())
-        for _ in range(chance.randint(1, 8)):
-            mutant[chance.randrange(min(len(mutant), 700))] = chance.randrange(256)
+        for _ in range(rng.randint(1, 8)):
+            mutant[rng.randrange(min(len(mutant), 700))] = rng.randrange(256)
         path.write_bytes(mutant)
         try:
-            answer = read_photo(path, at_least=8).mode
+            answer = read_photo(path, min_side=8).mode
         except ValueError as error:
             answer = str(error)
         assert answer == "RGB" or (str(path) in answer and "\n" not in answer)
@@ -177,7 +177,7 @@ def test_the_test_transform_shows_the_whole_photo_always_alike():
     assert corners[2, 1, 0] < corners[2, 1, 1]  # nothing cut off, nothing mirrored
 
 
-def test_values_are_normalised_as_imagenet_was():
+def test_values_are_normalized_as_imagenet_was():
     gray = transform_test(Image.new("RGB", (30, 30), (128, 64, 255)))[:, 9, 9]
     mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
     torch.testing.assert_close(gray, (torch.tensor([128, 64, 255]) / 255 - mean) / std)
@@ -195,7 +195,7 @@ def test_a_training_crop_is_a_window_of_the_photo_mirrored_half_the_time():
     ramp = np.tile(np.arange(64, dtype=np.uint8)[None, :, None], (64, 1, 3))
     ramp = Image.fromarray(ramp)  # the pixel's value is its column
     vary = PhotoTransform(resize=64, crop=48, train=True)
-    cuts = [vary.cut(ramp, seed)[0, 0].int() for seed in range(200)]
+    cuts = [vary.resize_and_crop(ramp, seed)[0, 0].int() for seed in range(200)]
     mirrored = sum(bool(cut[0] > cut[-1]) for cut in cuts)
     assert 70 < mirrored < 130
     assert {int(cut.min()) for cut in cuts} == set(range(17))
@@ -208,6 +208,6 @@ def test_a_training_crop_is_a_window_of_the_photo_mirrored_half_the_time():
 def test_an_impossible_transform_is_refused(wrong):
     with pytest.raises(ValueError, match="crop"):
         PhotoTransform(**wrong)
-    for colours in ({"mean": [0.5]}, {"std": (0.2, 0.0, 0.2)}, {"std": "red"}):
+    for colors in ({"mean": [0.5]}, {"std": (0.2, 0.0, 0.2)}, {"std": "red"}):
         with pytest.raises(ValueError, match=r"mean and std|could not convert"):
-            PhotoTransform(**colours)
+            PhotoTransform(**colors)

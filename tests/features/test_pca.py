@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from conftest import EMBED
+from tests.helpers import EMBED
 
-from batches import prepare_data
-from caption import Captioner
-from data_loader import read_captions
+from captioning.training.loaders import prepare_data
+from captioning.inference.captioner import Captioner
+from captioning.data.coco import read_captions
 from model import EncoderCNN
-from pca import fit, principal, sample_grid
+from captioning.features.pca import fit, principal, sample_grid
 from train import train
 
 

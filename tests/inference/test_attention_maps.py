@@ -2,12 +2,13 @@
 
 import pytest
 import torch
-from conftest import make, random_features
+from tests.helpers import make, random_features
 from PIL import Image
 
-from caption import Captioner
-from search import START, attention_of, beam_search
-from seeing import as_maps, draw_attention, draw_beam_tree, grow_beam, looks, saliency, shade
+from captioning.inference.captioner import Captioner
+from captioning.inference.search import START, attention_weights, beam_search
+from captioning.inference.attention_maps import as_maps, draw_attention, attention_maps, grad_cam, attention_overlay
+from captioning.inference.beam_tree import draw_beam_tree, grow_beam
 from vocabulary import Vocabulary
 
 WORDS = Vocabulary.build([["a", "dog", "on", "red", "grass"]], vocab_threshold=1)
@@ -29,8 +30,8 @@ each_attention = pytest.mark.parametrize("captioner", ["attention", "transformer
 
 @each_attention
 def test_maps_are_the_attention_of_the_search(captioner, photo):
-    maps, attends = looks(captioner, photo, [4, 5, 6])
-    weights = attention_of(captioner.decoder, captioner.features([photo]), [4, 5, 6])
+    maps, attends = attention_maps(captioner, photo, [4, 5, 6])
+    weights = attention_weights(captioner.decoder, captioner.features([photo]), [4, 5, 6])
     assert attends
     assert maps.shape == (3, 3, 3)
     torch.testing.assert_close(maps.flatten(1), weights / weights.amax(dim=1, keepdim=True))
@@ -52,7 +53,7 @@ def test_saliency_is_the_slope_of_each_word(captioner, photo):
     """By finite differences: what scaling one place up a little adds to the log-probability."""
     words = [4, 6, 5]
     captioner.network = captioner.encoder.backbone.network  # exact, rather than half precision
-    maps = saliency(captioner, photo, words)
+    maps = grad_cam(captioner, photo, words)
     with torch.no_grad():
         grid = captioner.encoder.backbone(captioner.transform(photo)[None]).double()
         embed, decoder = captioner.encoder.embed.double(), captioner.decoder.double()
@@ -75,7 +76,7 @@ def test_saliency_is_the_slope_of_each_word(captioner, photo):
 
 @pytest.mark.parametrize("captioner", ["lstm", "attention"], indirect=True)
 def test_looking_trains_nothing(captioner, photo):
-    looks(captioner, photo, [4, 5])
+    attention_maps(captioner, photo, [4, 5])
     assert all(p.grad is None for p in captioner.decoder.parameters())
     assert not captioner.decoder.training
 
@@ -83,7 +84,7 @@ def test_looking_trains_nothing(captioner, photo):
 def test_a_veil_is_clear_where_it_was_looked_at():
     look = torch.zeros(3, 3)
     look[0, 2] = 1  # top right
-    veil = shade(look, (90, 60)).getchannel("A")
+    veil = attention_overlay(look, (90, 60)).getchannel("A")
     assert veil.getpixel((85, 4)) == 0
     assert veil.getpixel((4, 55)) > 180
 

@@ -9,9 +9,10 @@ import math
 
 import pytest
 import torch
-from conftest import KINDS, VOCAB, make, random_features
+from tests.helpers import KINDS, VOCAB, make, random_features
 
-from search import Hypothesis, attention_of, beam_search, greedy, sample
+from captioning.inference.search import Hypothesis, attention_weights, beam_search, greedy
+from captioning.inference.sampling import sample
 
 END, UNK, PAD = 1, 2, 3
 WORDS, MAX_WORDS = tuple(range(4, VOCAB)), 3
@@ -64,7 +65,7 @@ def test_a_wide_beam_is_exhaustive_search(name, alpha):
 
 def test_exhaustive_search_with_unknown_words_and_without_repeats():
     decoder, features = make("lstm", loud=3.0), random_features(1)
-    found = beam_search(decoder, features, 300, 0.7, MAX_WORDS, 300, block_unk=False)
+    found = beam_search(decoder, features, 300, 0.7, MAX_WORDS, 300, suppress_unk=False)
     assert_same(found[0], every_caption(decoder, features, 0.7, words=(UNK, *WORDS)))
     for n in (1, 2):
 
@@ -72,7 +73,7 @@ def test_exhaustive_search_with_unknown_words_and_without_repeats():
             runs = [caption[i : i + n] for i in range(len(caption) - n + 1)]
             return len(set(runs)) == len(runs)
 
-        found = beam_search(decoder, features, 300, 0.7, MAX_WORDS, 300, block_repeats=n)
+        found = beam_search(decoder, features, 300, 0.7, MAX_WORDS, 300, no_repeat_ngram_size=n)
         assert_same(found[0], every_caption(decoder, features, 0.7, allowed=no_repeats))
 
 
@@ -153,7 +154,7 @@ def test_repeats_and_unknown_words_are_blocked(n):
     with torch.no_grad():
         decoder.output.bias[UNK] += 50
         decoder.output.bias[END] -= 50
-    assert (greedy(decoder, features, 10, block_unk=False) == UNK).all()
+    assert (greedy(decoder, features, 10, suppress_unk=False) == UNK).all()
     plain = [tuple(w) for w in greedy(decoder, features, 10).tolist()]
     assert not any(UNK in words for words in plain)
 
@@ -162,10 +163,10 @@ def test_repeats_and_unknown_words_are_blocked(n):
         return len(set(runs)) < len(runs)
 
     assert any(map(repeats, plain))
-    said = [tuple(w) for w in greedy(decoder, features, 10, block_repeats=n).tolist()]
-    said += [tuple(w) for w in sample(decoder, features, 0, block_repeats=n).tolist()]
+    said = [tuple(w) for w in greedy(decoder, features, 10, no_repeat_ngram_size=n).tolist()]
+    said += [tuple(w) for w in sample(decoder, features, 0, no_repeat_ngram_size=n).tolist()]
     said = [tuple(w for w in words if w not in (END, PAD)) for words in said]
-    said += [h[0].words for h in beam_search(decoder, features, 3, max_words=10, block_repeats=n)]
+    said += [h[0].words for h in beam_search(decoder, features, 3, max_words=10, no_repeat_ngram_size=n)]
     assert not any(map(repeats, said))
     assert not any(UNK in words for words in said)
 
@@ -216,10 +217,10 @@ def test_broken_weights_are_noticed():
 # --- sampling --------------------------------------------------------------------------------
 
 
-def shares(decoder, image, draws=20_000, **options) -> torch.Tensor:
+def shares(decoder, image, samples_per_image=20_000, **options) -> torch.Tensor:
     """How often each word was the first one."""
     torch.manual_seed(0)
-    words = sample(decoder, image.expand(draws, -1, -1), max_words=1, **options)
+    words = sample(decoder, image.expand(samples_per_image, -1, -1), max_words=1, **options)
     return torch.bincount(words[:, 0], minlength=VOCAB) / draws
 
 
@@ -285,7 +286,7 @@ def test_a_draw_that_cannot_be_is_explained(options):
 
 def test_draws_of_an_image_stand_side_by_side():
     decoder, features = make("lstm"), random_features(3)
-    words = sample(decoder, features, seed=5, draws=2)  # the same stream of chance for all
+    words = sample(decoder, features, seed=5, samples_per_image=2)  # the same stream of chance for all
     one = sample(decoder, features, seed=5)
     assert torch.equal(words[::2], one)
     assert torch.equal(words[1::2], one)
@@ -298,11 +299,11 @@ def test_draws_of_an_image_stand_side_by_side():
 def test_attention_of_a_caption_is_what_its_steps_saw(name):
     decoder, features = make(name), random_features(1)
     words = [5, 4, 7]
-    looks = attention_of(decoder, features, words)
+    looks = attention_weights(decoder, features, words)
     assert looks.shape == (3, features.shape[1])
     state = decoder.start(features)
     for before, look in zip([0, 5, 4], looks, strict=True):
         with torch.no_grad():
             _, state, attention = decoder.step(torch.tensor([before]), state)
         torch.testing.assert_close(look, attention[0])
-    assert attention_of(make("lstm"), features, words) is None
+    assert attention_weights(make("lstm"), features, words) is None

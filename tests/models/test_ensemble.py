@@ -4,22 +4,22 @@ import json
 
 import pytest
 import torch
-from conftest import make, random_captions, random_features
+from tests.helpers import make, random_captions, random_features
 
 import caption
-from caption import Captioner
-from ensemble import Ensemble, load_ensemble
-from photos import read_photo
-from saving import load_pair
-from search import beam_search, greedy
-from settings import Settings, read_settings
+from captioning.inference.captioner import Captioner
+from captioning.models.ensemble import DecoderEnsemble, load_ensemble
+from captioning.data.photos import read_photo
+from captioning.models.serialization import load_pair
+from captioning.inference.search import beam_search, greedy
+from captioning.training.config import TrainConfig, config_from_args
 from train import main, train
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "attention", "transformer, 2 layers"])
 def test_an_ensemble_of_equals_is_one(name):
     decoder, features = make(name), random_features(3)
-    both = Ensemble([decoder, decoder])
+    both = DecoderEnsemble([decoder, decoder])
     assert torch.equal(greedy(both, [features, features]), greedy(decoder, features))
     ensembled = beam_search(both, [features, features], 3, n_best=2)
     for found, expected in zip(ensembled, beam_search(decoder, features, 3, n_best=2), strict=True):
@@ -31,7 +31,7 @@ def test_an_ensemble_is_the_mean_of_probabilities():
     decoders = [make("lstm", seed=1), make("attention", seed=2), make("transformer", seed=3)]
     features = [random_features(2, seed) for seed in (1, 2, 3)]
     captions = random_captions(2, 4)
-    ensemble = Ensemble(decoders)
+    ensemble = DecoderEnsemble(decoders)
     with torch.no_grad():
         each = [d(f, captions).softmax(dim=-1) for d, f in zip(decoders, features, strict=True)]
         state = ensemble.start(features)
@@ -129,22 +129,22 @@ def test_members_with_other_words_are_refused(three, settings_of, weights, tmp_p
 
 def test_a_run_has_at_most_five(tmp_path):
     with pytest.raises(ValueError, match="1 to 5 captioners, not 6"):
-        Settings(decoder=("lstm",) * 6).members()
+        TrainConfig(decoder=("lstm",) * 6).split_by_decoder()
     with pytest.raises(ValueError, match="decoder is one of"):
-        Settings(decoder=("lstm", "parrot"))
-    settings = read_settings("x", ["--decoder", "gru"])
+        TrainConfig(decoder=("lstm", "parrot"))
+    settings = config_from_args("x", ["--decoder", "gru"])
     assert settings.decoder == "gru"
-    assert settings.members() == [settings]
+    assert settings.split_by_decoder() == [settings]
 
 
 def test_a_run_of_several_goes_on_with_those_that_had_begun(tmp_path):
-    settings = Settings(decoder=("lstm", "gru", "rnn"), out=str(tmp_path), resume=True)
-    assert [one.resume for one in settings.members()] == [True, False, False]
+    settings = TrainConfig(decoder=("lstm", "gru", "rnn"), out=str(tmp_path), resume=True)
+    assert [one.resume for one in settings.split_by_decoder()] == [True, False, False]
     (tmp_path / "gru").mkdir()
     (tmp_path / "gru" / settings.log_file).touch()
-    assert [one.resume for one in settings.members()] == [True, True, False]
-    settings = Settings(decoder=("lstm", "gru"), out=str(tmp_path))
-    assert [one.resume for one in settings.members()] == [False, False]
+    assert [one.resume for one in settings.split_by_decoder()] == [True, True, False]
+    settings = TrainConfig(decoder=("lstm", "gru"), out=str(tmp_path))
+    assert [one.resume for one in settings.split_by_decoder()] == [False, False]
 
 
 def test_attention_of_several_is_refused_before_anything_is_captioned(three, data, cli):
@@ -154,7 +154,7 @@ def test_attention_of_several_is_refused_before_anything_is_captioned(three, dat
 
 
 def test_members_look_at_the_photo_alike(three, settings_of, weights, tmp_path):
-    train(settings_of(tmp_path, second_look=True, num_epochs=1))
+    train(settings_of(tmp_path, tta=True, num_epochs=1))
     twice = [tmp_path / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
     pairs = [[old, new] for (old,), new in zip(files(three, NAMES[:1]), twice, strict=True)]
     with pytest.raises(ValueError, match="second look"):

@@ -5,23 +5,14 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from conftest import (
-    EMBED,
-    HIDDEN,
-    KINDS,
-    PLACES_SEEN,
-    VOCAB,
-    make,
-    random_captions,
-    random_features,
-)
+from tests.helpers import EMBED, HIDDEN, KINDS, PLACES_SEEN, VOCAB, make, random_captions, random_features
 from torch import nn
 from torchvision import models
 
-from backbones import Backbone, narrow_resnet50
-from contract import initialise
+from captioning.models.backbone import Backbone, narrow_resnet50
+from captioning.models.decoder import init_weights
 from model import DECODERS, NEEDS_GRID, EncoderCNN, make_decoder
-from transformer import Dropout
+from captioning.models.transformer import Dropout
 
 every_decoder = pytest.mark.parametrize("name", KINDS)
 with_attention = pytest.mark.parametrize(
@@ -138,7 +129,7 @@ def test_places_have_no_order(name):
 
 
 @every_decoder
-def test_four_captions_are_memorised(name):
+def test_four_captions_are_memorized(name):
     decoder = make(name, loud=1.0)
     features, captions = random_features(4), random_captions(4, 6)
     captions[:, 5] = 1
@@ -208,7 +199,7 @@ def test_a_recurrent_decoder_by_hand(name, cell, parts):
 @torch.no_grad()
 def test_the_attention_decoder_by_hand():
     d, features, captions = make("attention"), random_features(2), random_captions(2, 3)
-    hidden, cell = torch.tanh(d.first_state(features.mean(dim=1))).split(HIDDEN, dim=-1)
+    hidden, cell = torch.tanh(d.init_state(features.mean(dim=1))).split(HIDDEN, dim=-1)
     logits = []
     for word in captions.unbind(1):
         scores = torch.zeros(2, PLACES_SEEN)
@@ -260,7 +251,7 @@ def test_the_transformer_is_pytorchs():
         ).eval()  # fmt: skip
         for theirs, ours in (
             (layer.self_attn, block.self_attention),
-            (layer.multihead_attn, block.image_attention),
+            (layer.multihead_attn, block.cross_attention),
         ):
             parts = (ours.query, ours.key, ours.value)
             theirs.in_proj_weight.copy_(torch.cat([part.weight for part in parts]))
@@ -290,11 +281,11 @@ def test_tied_weights_are_one_matrix(name):
     assert decoder.output.weight.grad is not None
 
 
-def test_initialise_fills_each_group_as_named():
+def test_initialize_fills_each_group_as_named():
     torch.manual_seed(0)
     decoder = make_decoder("lstm", embed_size=64, hidden_size=256, vocab_size=500)
     before = {name: p.detach().clone() for name, p in decoder.named_parameters()}
-    initialise(decoder, embedding="xavier", recurrent="kaiming", output="xavier")
+    init_weights(decoder, embedding="xavier", recurrent="kaiming", output="xavier")
     limit = math.sqrt(6 / (500 + 64))
     assert limit * 0.99 < decoder.word_embedding.weight.abs().max() <= limit
     limit = math.sqrt(6 / (500 + 256))
@@ -304,10 +295,10 @@ def test_initialise_fills_each_group_as_named():
     assert torch.equal(decoder.output.bias, before["output.bias"])
 
 
-def test_initialise_leaves_what_is_default():
+def test_initialize_leaves_what_is_default():
     decoder = make("transformer")
     before = {name: p.detach().clone() for name, p in decoder.named_parameters()}
-    initialise(decoder, output="kaiming")
+    init_weights(decoder, output="kaiming")
     changed = {n for n, p in decoder.named_parameters() if not torch.equal(p, before[n])}
     assert changed == {"output.weight"}
 
@@ -315,7 +306,7 @@ def test_initialise_leaves_what_is_default():
 def test_the_output_bias_may_begin_as_word_frequencies():
     decoder = make("gru", vocab_size=6)
     counts = torch.tensor([0, 10, 2, 0, 50, 30])
-    initialise(decoder, word_counts=counts)
+    init_weights(decoder, word_counts=counts)
     share = decoder.output.bias.softmax(dim=0)
     torch.testing.assert_close(share, (counts + 1) / (counts + 1).sum())
 
@@ -373,9 +364,9 @@ def test_attention_over_pooled_features_is_refused(name):
         make(name).start(random_features(2).mean(dim=1, keepdim=True))
 
 
-def test_an_unknown_initialiser_is_refused():
+def test_an_unknown_initializer_is_refused():
     with pytest.raises(ValueError, match="xavier, kaiming, not 'zeros'"):
-        initialise(make("rnn"), recurrent="zeros")
+        init_weights(make("rnn"), recurrent="zeros")
 
 
 # --- the encoder -----------------------------------------------------------------------------
@@ -397,7 +388,7 @@ def test_the_encoder_is_backbone_and_embed(encoder, weights):
 
 
 def test_a_second_look_is_at_the_mirrored_photo(encoder, weights):
-    twice = EncoderCNN(EMBED, weights=str(weights), grid=True, second_look=True)
+    twice = EncoderCNN(EMBED, weights=str(weights), grid=True, tta=True)
     images = photos_of()
     once, mirrored = encoder.backbone(images), encoder.backbone(images.flip(-1))
     same(twice.backbone(images), torch.cat([once, mirrored], dim=1))
@@ -482,7 +473,7 @@ def test_a_state_dict_of_torchvision_is_loaded_from_disk(tmp_path):
     torch.save(half, tmp_path / "resnet18.pth")
     backbone = Backbone("resnet18", str(tmp_path / "resnet18.pth"))
     assert backbone.weights_name == "resnet18.pth"
-    assert not backbone.only_drawn
+    assert not backbone.toy_only
     classifier.load_state_dict({k: v.float() for k, v in half.items()})  # rounded alike
     classifier.fc = nn.Identity()
     images = photos_of(2, size=64)

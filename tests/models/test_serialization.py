@@ -8,15 +8,15 @@ import zipfile
 
 import pytest
 import torch
-from conftest import KINDS, make, random_captions, random_features
+from tests.helpers import KINDS, make, random_captions, random_features
 
 import caption as caption_module
 import train as train_module
-from backbones import load_plain
-from caption import Captioner
-from data_loader import read_captions
+from captioning.safe_load import safe_load
+from captioning.inference.captioner import Captioner
+from captioning.data.coco import read_captions
 from model import EncoderCNN, make_decoder
-from saving import keep_best, load_pair, save_pair
+from captioning.models.serialization import copy_best, load_pair, save_pair
 from vocabulary import Vocabulary
 
 WORDS = ["<start>", "<end>", "<unk>", "<pad>", "a", "red", "ball", "box", "snow"]
@@ -30,7 +30,7 @@ def pair(run, tmp_path):
 
 def change(path, **values) -> str:
     """Writes the file anew with other values; `name=...` (Ellipsis) leaves one out."""
-    content = load_plain(path) | values
+    content = safe_load(path) | values
     torch.save({k: v for k, v in content.items() if v is not ...}, path)
     return path
 
@@ -98,7 +98,7 @@ def test_a_random_backbone_is_saved_whole(tmp_path):
 def test_best_is_a_copy_of_the_pair(run, weights, tmp_path):
     for part in ("encoder", "decoder"):
         shutil.copy(run / f"{part}-1.pkl", tmp_path)
-    keep_best(tmp_path, 1)
+    copy_best(tmp_path, 1)
     best = load_pair(tmp_path / "best/encoder.pkl", tmp_path / "best/decoder.pkl", str(weights))
     first = load_pair(run / "encoder-1.pkl", run / "decoder-1.pkl", str(weights))
     for one, other in zip(best[1].parameters(), first[1].parameters(), strict=True):
@@ -152,7 +152,7 @@ def test_pairs_that_are_none(run, pair, weights, tmp_path):
 
 
 def test_a_wrong_backbone_is_named(pair, weights, tmp_path):
-    content = load_plain(weights)
+    content = safe_load(weights)
     content["state_dict"]["layer4.2.conv3.weight"][0] += 1e-3
     other = tmp_path / "other.pth"
     torch.save(content, other)
@@ -169,7 +169,7 @@ ENCODER_LIES = {
     "odd transform": {"transform": {"crop": "large"}},
     "unknown transform": {"transform": {"crop": 48, "rotate": 90}},
     "endless crop": {"transform": {"resize": 10**7, "crop": 10**7}},
-    "three colours": {"transform": {"resize": 56, "crop": 48, "mean": ["red", "green", "blue"]}},
+    "three colors": {"transform": {"resize": 56, "crop": 48, "mean": ["red", "green", "blue"]}},
     "one std": {"transform": {"resize": 56, "crop": 48, "std": [1.0]}},
     "negative crop": {"transform": {"resize": 56, "crop": -1}},
     "state a list": {"state_dict": [1, 2]},
@@ -178,7 +178,7 @@ ENCODER_LIES = {
     "other shape": {"state_dict": {"embed.weight": torch.zeros(3, 3), "embed.bias": HUGE}},
     "config a list": {"config": [1]},
     "config empty": {"config": {}},
-    "unknown option": {"config": {"embed_size": 16, "colour": "red"}},
+    "unknown option": {"config": {"embed_size": 16, "color": "red"}},
     "odd backbone": {"config": {"embed_size": 16, "backbone": "os.system"}},
     "odd size": {"config": {"embed_size": -4}},
 }
@@ -246,7 +246,7 @@ def bomb(request, tmp_path, run):
     elif request.param == "torch.save":
         torch.save({"state_dict": Bomb(boom)}, path)
     else:
-        torch.save(load_plain(run / "decoder-2.pkl") | {"note": Bomb(boom)}, path)
+        torch.save(safe_load(run / "decoder-2.pkl") | {"note": Bomb(boom)}, path)
     yield path
     assert not boom.exists()
     with contextlib.suppress(OSError, RuntimeError):  # whatever follows the explosion
@@ -259,7 +259,7 @@ REFUSED = r"bomb\.pkl is refused .*more than plain weights"
 
 def test_a_pickle_with_code_is_refused_by_every_loader(bomb, run, weights):
     for call in (
-        lambda: load_plain(bomb),
+        lambda: safe_load(bomb),
         lambda: load_pair(bomb, run / "decoder-2.pkl", str(weights)),
         lambda: load_pair(run / "encoder-2.pkl", bomb, str(weights)),
         lambda: load_pair(run / "encoder-2.pkl", run / "decoder-2.pkl", str(bomb)),

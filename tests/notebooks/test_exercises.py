@@ -3,26 +3,29 @@ refused in words.
 
 Their cells carry tags: `exercise` for the statement, `answer-N` for what the learner writes,
 `check-N`, `solution-N` (its ```python blocks redefine what the answer cell defines), and `question`
-for what is answered in writing. `tests/wrong_answers_<number of the notebook>.py` holds WRONG: for
-each exercise one or several usual wrong answers. What exercises need of their notebook is in cells
-tagged `setup`, which run here once, on a small dataset.
+for questions that are answered in writing. `wrong_answers_<number of the notebook>.py` holds WRONG:
+for each exercise one or several common wrong answers. The variables that exercises need are made in
+cells tagged `setup`, which run here once, on a small dataset.
 """
 
 import contextlib
 import importlib
 import io
 import re
-import sys
-from pathlib import Path
 
 import matplotlib
 import nbformat
 import pytest
 import torch
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from test_notebooks import NOTEBOOKS, code_of, copy_course, path_of, smaller, tags
+from tests.notebooks.test_notebooks import (
+    NOTEBOOKS,
+    code_of,
+    copy_course,
+    path_of,
+    smaller,
+    tags,
+)
 
 FEWEST, FEWEST_QUESTIONS = 6, 2
 
@@ -39,7 +42,7 @@ def numbers_of(name: str) -> list[str]:
 
 
 def wrong_answers(name: str) -> dict[str, list[str]]:
-    module = importlib.import_module(f"wrong_answers_{name[0]}")
+    module = importlib.import_module(f"tests.notebooks.wrong_answers_{name[0]}")
     return {
         str(number): [answers] if isinstance(answers, str) else list(answers)
         for number, answers in module.WRONG.items()
@@ -59,15 +62,14 @@ def course(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def setups(course):
-    """name of a notebook -> what its `setup` cells define, computed when first asked for."""
+    """Return a function from a notebook's name to the variables that its `setup` cells make."""
     done: dict[str, dict] = {}
 
     def setup(name: str) -> dict:
         if name not in done:
             names = {"__name__": "__main__"}
-            cells = nbformat.read(path_of(name), as_version=4).cells
             with contextlib.redirect_stdout(io.StringIO()):
-                for cell in [cells[1], *tagged(name, "setup")]:  # the guarded cell for Colab, too
+                for cell in tagged(name, "setup"):
                     exec(code_of(cell), names)
                     if "parameters" in tags(cell):
                         exec(smaller(name), names)
@@ -81,12 +83,12 @@ def setups(course):
 
 
 def verdict(setups, name: str, number: str, answer: str | None = None) -> tuple[bool, str]:
-    """Whether the check of an exercise finds nothing wrong with `answer`, and what it says."""
+    """Return whether the check of an exercise accepts `answer`, and the words it prints."""
     names = setups(name)
     torch.manual_seed(0)
-    said = io.StringIO()
+    printed = io.StringIO()
     (stub,), (check,) = tagged(name, f"answer-{number}"), tagged(name, f"check-{number}")
-    with contextlib.redirect_stdout(said):
+    with contextlib.redirect_stdout(printed):
         exec(code_of(stub), names)
         if answer is not None:
             exec(answer, names)
@@ -94,7 +96,7 @@ def verdict(setups, name: str, number: str, answer: str | None = None) -> tuple[
             exec(code_of(check), names)
         except AssertionError as refusal:
             return False, str(refusal)
-    return True, said.getvalue()
+    return True, printed.getvalue()
 
 
 def solution_of(name: str, number: str) -> str:

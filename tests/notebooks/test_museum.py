@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from extras.course import execute
+from tests.helpers import ROOT
+from tools.run_notebooks import execute
 
-MUSEUM = Path(__file__).parent.parent / "extras" / "bug_museum.ipynb"
+MUSEUM = ROOT / "docs" / "bug_museum.ipynb"
 
 
 def test_the_museum_runs(data: Path, weights: Path, run: Path) -> None:

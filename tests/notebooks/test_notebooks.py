@@ -1,10 +1,10 @@
 """The four notebooks run in order on a small dataset, and are as short as the course wants them.
 
-    notebooks/   is read from the repository; nothing is executed or written there
-    scratch      a copy of what the course ships, with 60 drawn pictures, in which they run
+The notebooks in the repository are only read. They run in a scratch folder, a copy of what the
+course ships, with 60 drawn training pictures.
 
 A notebook's measures leave its exercises out: cells tagged exercise, answer-N, check-N, solution-N
-or question. `python tests/test_notebooks.py` prints them.
+or question. `python -m tests.notebooks.test_notebooks` prints them.
 """
 
 import ast
@@ -12,6 +12,7 @@ import re
 import shutil
 import statistics
 import sys
+import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,26 +20,17 @@ from pathlib import Path
 import nbformat
 import pytest
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT))
+import toy_coco
+from tests.helpers import ROOT
+from tools.run_notebooks import NOTEBOOKS, execute, save
 
-import toy_coco  # noqa: E402
-from extras.course import NOTEBOOKS, execute, save  # noqa: E402
-
-OURS = {
-    "vocabulary", "data_loader", "model", "features", "train", "caption", "metrics", "toy_coco",
-}  # fmt: skip
+OURS = {"vocabulary", "data_loader", "model", "train", "caption", "metrics", "toy_coco"}
+MOST_OF_PACKAGE = 3  # modules of captioning/ that one notebook may import
 OTHERS = {
     "numpy", "torch", "torchvision", "matplotlib", "PIL", "cv2", "nltk", "pycocotools", "tqdm",
 }  # fmt: skip
 FIRST_PARAMETERS = {"data": "data/toy", "weights": "models/resnet50_toy.pth"}
-SMALL = {  # whichever of these a notebook's parameters cell sets, it gets for the test
-    "data": "data/tiny",
-    "num_samples": 40,
-    "num_epochs": 1,
-    "live_epochs": 1,
-    "test_photos": 12,
-}
+SMALL_RUN = {"data": "data/tiny", "num_samples": 40, "num_epochs": 1}  # parameters for the test
 EXERCISE = re.compile(r"(exercise|question|(answer|check|solution)-\d+)$")
 MACHINE_PATH = re.compile(r"(?<![\w.])/(work|home|root|tmp|Users|usr|opt)/\w|[A-Z]:\\\\?\w")
 MOST_BYTES = 1_000_000
@@ -57,15 +49,15 @@ class Measures:
         lines = sorted(self.code_lines)
         return (
             f"{self.cells} cells, code lines: median {statistics.median(lines):g}, "
-            f"90 % under {share_under(lines, 0.9) + 1}, longest {lines[-1]}; {self.words} words, "
+            f"90 % under {quantile(lines, 0.9) + 1}, longest {lines[-1]}; {self.words} words, "
             f"{statistics.median(self.bites):g} a paragraph; a figure every "
             f"{self.cells / max(self.figures, 1):.1f} cells; {self.size / 1e6:.2f} MB"
         )
 
 
-def share_under(numbers: list[int], share: float) -> int:
-    """The number that `share` of `numbers` do not exceed."""
-    return sorted(numbers)[min(int(share * len(numbers)), len(numbers) - 1)]
+def quantile(numbers: list[int], fraction: float) -> int:
+    """Return the number that `fraction` of `numbers` do not exceed."""
+    return sorted(numbers)[min(int(fraction * len(numbers)), len(numbers) - 1)]
 
 
 def path_of(name: str) -> Path:
@@ -81,13 +73,13 @@ def is_exercise(cell: nbformat.NotebookNode) -> bool:
 
 
 def code_of(cell: nbformat.NotebookNode) -> str:
-    """The Python of a cell: without lines for IPython (`%config ...`, `!git ...`)."""
+    """Return the Python of a cell, without lines for IPython (`%config ...`, `!git ...`)."""
     lines = cell.source.splitlines()
     return "\n".join(re.sub(r"^(\s*)[%!].*", r"\1pass", line) for line in lines)
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """The prose of a Markdown cell: no headings, lists, pictures, badges or tags."""
+    """Yield the prose of a Markdown cell, without headings, lists, pictures, badges and tags."""
     text = re.sub(r"<img[^>]*>|<a id=[^>]*></a>|\[!\[.*", "", text)
     text = re.sub(r"```.*?```", "", text, flags=re.DOTALL)
     for part in re.split(r"\n\s*\n", text):
@@ -120,13 +112,13 @@ def measure(path: Path) -> Measures:
 
 
 def plain(text: str) -> str:
-    """What a reader reads: without addresses, alt texts and tags."""
+    """Return the visible text, without addresses, alt texts and tags."""
     return re.sub(r"<[^>]*>|\]\([^)]*\)|\[!\[.*", " ", text)
 
 
 @pytest.fixture(scope="module")
 def scratch(tmp_path_factory) -> Path:
-    """A copy of what a notebook needs, with a dataset of 60 pictures in data/tiny."""
+    """Copy what a notebook needs to a folder, with a dataset of 60 pictures in data/tiny."""
     folder = tmp_path_factory.mktemp("course")
     copy_course(folder)
     return folder
@@ -135,10 +127,9 @@ def scratch(tmp_path_factory) -> Path:
 def copy_course(folder: Path) -> None:
     for path in [*ROOT.glob("*.py"), *ROOT.glob("*.ipynb")]:
         shutil.copy(path, folder)
-    for name in ("images", "toy", "extras", "benchmarks"):
-        if (ROOT / name).is_dir():
-            ignored = shutil.ignore_patterns("__pycache__")
-            shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("captioning", "recipes", "tools", "docs", "benchmarks", "images"):
+        ignored = shutil.ignore_patterns("__pycache__")
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
     shipped = [ROOT / "models" / "resnet50_toy.pth", *ROOT.glob("models/toy-*/*coder.pkl")]
     for path in shipped:
         target = folder / path.relative_to(ROOT)
@@ -148,7 +139,7 @@ def copy_course(folder: Path) -> None:
 
 
 def parameters_of(notebook: nbformat.NotebookNode) -> dict[str, ast.expr]:
-    """What the cell tagged `parameters` sets, in order."""
+    """Return the assignments of the cell tagged `parameters`, in order."""
     (cell,) = [cell for cell in notebook.cells if "parameters" in tags(cell)]
     return {
         node.targets[0].id: node.value
@@ -158,9 +149,27 @@ def parameters_of(notebook: nbformat.NotebookNode) -> dict[str, ast.expr]:
 
 
 def smaller(name: str) -> str:
-    """Python that makes the parameters that a notebook has small enough for a test."""
+    """Return Python that makes a notebook's parameters small enough for a test."""
     names = parameters_of(nbformat.read(path_of(name), as_version=4))
-    return "\n".join(f"{name} = {value!r}" for name, value in SMALL.items() if name in names)
+    return "\n".join(f"{name} = {value!r}" for name, value in SMALL_RUN.items() if name in names)
+
+
+def imported(source: str) -> set[str]:
+    """Return the names of all modules that Python source imports, none of them with a star."""
+    modules = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert not [alias for alias in node.names if alias.name == "*"]
+            modules.add(node.module)
+    return modules
+
+
+def repository() -> str | None:
+    """Return the address of the repository from pyproject.toml, None where there is none."""
+    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    return content["project"].get("urls", {}).get("Repository")
 
 
 def test_the_notebooks_run_in_order(scratch):
@@ -181,7 +190,7 @@ class TestNotebook:
         print(f"\n{name}: {m}")
         assert 45 <= m.cells <= 80
         assert 3 <= statistics.median(m.code_lines) <= 5.5
-        assert share_under(m.code_lines, 0.9) <= 12
+        assert quantile(m.code_lines, 0.9) <= 12
         assert max(m.code_lines) <= 25
         assert 1500 <= m.words <= 2500
         assert 20 <= statistics.median(m.bites) <= 50
@@ -210,28 +219,33 @@ class TestNotebook:
                 assert not found, f"cell {cell.id} says {found[0]}"
 
     def test_imports_what_the_course_allows(self, name):
+        of_package = set()
         for cell in nbformat.read(path_of(name), as_version=4).cells:
             if cell.cell_type != "code":
                 continue
-            for node in ast.walk(ast.parse(code_of(cell))):
-                if isinstance(node, ast.Import):
-                    modules = [alias.name for alias in node.names]
-                elif isinstance(node, ast.ImportFrom):
-                    assert not [alias for alias in node.names if alias.name == "*"]
-                    modules = [node.module]
-                else:
-                    continue
-                tops = {module.split(".")[0] for module in modules}
-                assert tops <= OURS | OTHERS | sys.stdlib_module_names, cell.source
+            modules = imported(code_of(cell))
+            ours = {module for module in modules if module.split(".")[0] == "captioning"}
+            of_package |= ours
+            tops = {module.split(".")[0] for module in modules - ours}
+            assert tops <= OURS | OTHERS | sys.stdlib_module_names, cell.source
+        assert len(of_package) <= MOST_OF_PACKAGE, sorted(of_package)
 
     def test_has_the_spine_of_all_notebooks(self, name):
         cells = nbformat.read(path_of(name), as_version=4).cells
         text = "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         assert cells[0].source.startswith(f"# {name[0]}. ")
-        assert "colab" in cells[0].source
-        assert '"google.colab" in sys.modules' in cells[1].source
         for heading in ("What you will be able to do", "Run time", "You can now", "Try it"):
             assert heading in text, f"{heading!r} is missing"
+
+    def test_opens_in_colab_where_pyproject_has_an_address(self, name):
+        cells = nbformat.read(path_of(name), as_version=4).cells
+        if address := repository():
+            assert "colab.research.google.com/github" in cells[0].source
+            assert address.removeprefix("https://github.com/") in cells[0].source
+            assert '"google.colab" in sys.modules' in cells[1].source
+            assert address in cells[1].source
+        else:
+            assert not [cell for cell in cells if "colab" in cell.source or "clone" in cell.source]
 
     def test_begins_its_parameters_like_all_notebooks(self, name):
         found = parameters_of(nbformat.read(path_of(name), as_version=4))

@@ -1,4 +1,4 @@
-"""Usual wrong answers to the exercises of notebook 0; its checks must refuse each in a sentence."""
+"""Common wrong answers to the exercises of notebook 0; its checks refuse each in a sentence."""
 
 WRONG = {
     "1": [
@@ -13,32 +13,32 @@ def shortest(coco):
     ],
     "2": [
         """
-def share_naming(captions, names):
+def fraction_naming(captions, names):
     return np.mean([any(name in caption.lower() for name in names) for caption in captions])
 """,
         """
-def share_naming(captions, names):
+def fraction_naming(captions, names):
     return np.mean([any(name in caption.split() for name in names) for caption in captions])
 """,
         """
-def share_naming(captions, names):
+def fraction_naming(captions, names):
     return sum(word in names for c in captions for word in tokenize(c)) / len(captions)
 """,
     ],
     "3": [
         """
-def words_needed(counts, share):
-    return int(np.ceil(share * len(counts)))
+def words_needed(counts, fraction):
+    return int(np.ceil(fraction * len(counts)))
 """,
         """
-def words_needed(counts, share):
+def words_needed(counts, fraction):
     uses = np.array(list(counts.values()))
-    return int(np.argmax(uses.cumsum() >= share * uses.sum())) + 1
+    return int(np.argmax(uses.cumsum() >= fraction * uses.sum())) + 1
 """,
         """
-def words_needed(counts, share):
+def words_needed(counts, fraction):
     uses = np.array([count for _, count in counts.most_common()])
-    return int(np.argmax(uses.cumsum() >= share * uses.sum()))
+    return int(np.argmax(uses.cumsum() >= fraction * uses.sum()))
 """,
     ],
     "4": [
@@ -55,11 +55,11 @@ def squash_box(box, width, height, side):
     ],
     "5": [
         """
-def split(image_ids, share):
-    return np.random.default_rng(0).random(len(image_ids)) < share
+def split(image_ids, fraction):
+    return np.random.default_rng(0).random(len(image_ids)) < fraction
 """,
         """
-def split(image_ids, share):
+def split(image_ids, fraction):
     return [False] * len(image_ids)
 """,
     ],

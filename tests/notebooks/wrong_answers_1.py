@@ -1,4 +1,4 @@
-"""Usual wrong answers to the exercises of notebook 1; its checks must refuse each in a sentence."""
+"""Common wrong answers to the exercises of notebook 1; its checks refuse each in a sentence."""
 
 WRONG = {
     "1": [
@@ -45,15 +45,15 @@ def in_and_out(captions, pad):
     ],
     "4": [
         """
-def may_look(T):
+def causal_mask(T):
     return torch.ones(T, T).triu().bool()
 """,
         """
-def may_look(T):
+def causal_mask(T):
     return torch.ones(T, T).tril(-1).bool()
 """,
         """
-def may_look(T):
+def causal_mask(T):
     return torch.eye(T).bool()
 """,
     ],

@@ -1,7 +1,7 @@
-"""Usual wrong answers to the exercises of 2_Training.ipynb; each check must refuse its own."""
+"""Common wrong answers to the exercises of notebook 2; its checks refuse each in a sentence."""
 
 WRONG = {
-    "1": "def guess_loss(words):\n    return math.log2(words)\n",  # bits
+    "1": "def guess_loss(vocab_size):\n    return math.log2(vocab_size)\n",  # bits
     "2": "def masked_loss(each_word, targets, pad):\n    return each_word.mean()\n",
     "3": """
 def once_each(lengths, batch_size):
@@ -22,7 +22,7 @@ def stop_epoch(losses, patience):
     return len(losses)
 """,  # compares with the epoch before, not with the best
     "6": """
-def rate_at(step, steps, peak, warmup):
+def lr_at(step, steps, peak, warmup):
     return peak * (1 + math.cos(math.pi * step / steps)) / 2
 """,  # no warm-up
     "7": """
@@ -31,7 +31,7 @@ def smoothed_loss(logits, targets, eps):
     right = logprobs[range(len(targets)), targets]
     others = (logprobs.sum(dim=-1) - right) / (logits.shape[1] - 1)
     return -((1 - eps) * right + eps * others).mean()
-""",  # shares eps among the other words only
+""",  # spreads eps over the other words only
     "8": """
 def adam(weight, grads, lr):
     mean = square = 0.0

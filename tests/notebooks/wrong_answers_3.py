@@ -1,8 +1,8 @@
-"""Usual wrong answers to the exercises of notebook 3; every check must reject its own."""
+"""Common wrong answers to the exercises of notebook 3; its checks refuse each in a sentence."""
 
 WRONG = {
     "1": """
-def penalised(logprob, length, alpha):
+def penalized(logprob, length, alpha):
     return logprob * ((5 + length) / 6) ** alpha
 """,
     "2": """
@@ -46,7 +46,7 @@ class Vote:
 
     def step(self, word, state):
         a, first, _ = self.first.step(word, state[: self.parts])
-        b, second, look = self.second.step(word, state[self.parts :])
-        return (a + b) / 2, (*first, *second), look
+        b, second, attention = self.second.step(word, state[self.parts :])
+        return (a + b) / 2, (*first, *second), attention
 """,
 }

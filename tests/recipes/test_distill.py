@@ -1,11 +1,11 @@
 """A captioner describes pictures for another one to learn from."""
 
 import pytest
-from conftest import write_split
+from tests.helpers import write_split
 
-from caption import Captioner
-from data_loader import read_captions
-from extras import distil
+from captioning.inference.captioner import Captioner
+from captioning.data.coco import read_captions
+from recipes import distill as distil
 from train import train
 
 

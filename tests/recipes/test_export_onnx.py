@@ -5,17 +5,17 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import VOCAB, make, random_features
+from tests.helpers import VOCAB, make, random_features
 
 pytest.importorskip("onnxscript", reason="needs requirements-extra.txt")
 pytest.importorskip("onnxruntime", reason="needs requirements-extra.txt")
 
 import onnxruntime
 
-from extras.export import TRIED, Start, export, write_graph
-from extras.onnx_caption import OnnxCaptioner
-from photos import PhotoTransform, read_photo
-from search import greedy
+from recipes.export_onnx import TRIED, Start, export, write_graph
+from recipes.onnx_caption import OnnxCaptioner
+from captioning.data.photos import PhotoTransform, read_photo
+from captioning.inference.search import greedy
 from vocabulary import Vocabulary
 
 new_enough = pytest.mark.skipif(

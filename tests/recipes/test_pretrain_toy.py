@@ -7,20 +7,20 @@ import torch
 
 from backbones import TOY_WEIGHTS, narrow_resnet50
 from extras.pretrain_toy import (
-    COLOUR,
+    COLOR,
     KIND,
     MEAN,
     PAIRS,
     PLACE,
     RELATION,
     STD,
-    Lesson,
-    Pupil,
+    PretrainConfig,
+    MultiTaskNet,
     Targets,
     example,
-    normalise,
+    normalize,
     pretrain,
-    varied,
+    augment,
 )  # fmt: skip
 from toy.kinds import HELD_OUT
 from toy.scenes import scene
@@ -44,7 +44,7 @@ def test_answers_are_those_of_the_scenes(lessons):
         counts = {KIND[k]: int(n) for k, n in enumerate(truth.counts[row]) if n}
         assert counts == record["counts"]
         assert {PAIRS[p] for p in truth.pairs[row].nonzero()[:, 0]} == {
-            (thing["kind"], thing["colour"]) for thing in things
+            (thing["kind"], thing["color"]) for thing in things
         }
         assert PLACE[truth.setting[row]] == record["setting"]
         assert {RELATION[r] for r in truth.relations[row].nonzero()[:, 0]} == {
@@ -53,29 +53,29 @@ def test_answers_are_those_of_the_scenes(lessons):
         largest = next(thing for thing in things if thing["id"] == record["largest"])
         assert KIND[truth.largest[row]] == largest["kind"]
         kinds = Counter(KIND[k - 1] for k in truth.kind_map[row].flatten() if k)
-        colours = Counter(COLOUR[c - 1] for c in truth.colour_map[row].flatten() if c)
+        colors = Counter(COLOR[c - 1] for c in truth.color_map[row].flatten() if c)
         assert set(kinds) <= {thing["kind"] for thing in things}
         assert kinds[largest["kind"]] > 0
-        assert colours[largest["colour"]] > 0
+        assert colors[largest["color"]] > 0
 
 
 def test_no_lesson_shows_or_asks_for_a_pair_held_out(lessons):
     _, ids, labels = lessons
     shown = Targets(labels, ids).pairs.sum(0)
-    pupil = Pupil(4)
+    pupil = MultiTaskNet(4)
     for number, pair in enumerate(PAIRS):
         assert bool(pupil.seen[number]) == (pair not in HELD_OUT)
         assert pair not in HELD_OUT or shown[number] == 0
 
 
 def test_picture_and_map_are_varied_alike(lessons):
-    """Where the map says a thing is, the picture has it: drawn there in one flat colour."""
+    """Where the map says a thing is, the picture has it: drawn there in one flat color."""
     _, ids, _ = lessons
-    painted = torch.stack([ids * 50] * 3, dim=3)  # grey, so exchanged channels change nothing
-    images, cut, true_colours = varied(painted, ids, 96)
+    painted = torch.stack([ids * 50] * 3, dim=3)  # gray, so exchanged channels change nothing
+    images, cut, true_colors = augment(painted, ids, 96)
     assert images.shape == (6, 3, 96, 96)
-    assert true_colours.tolist() == [0, 0, 0, 1, 1, 1]
-    expected = normalise(torch.stack([cut * 50] * 3, dim=3))
+    assert true_colors.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = normalize(torch.stack([cut * 50] * 3, dim=3))
     brightness = (images * expected).sum((1, 2, 3)) / expected.square().sum((1, 2, 3))
     torch.testing.assert_close(images, expected * brightness[:, None, None, None])
 
@@ -83,7 +83,7 @@ def test_picture_and_map_are_varied_alike(lessons):
 def test_a_short_lesson_ends_in_weights_that_open(tmp_path, monkeypatch):
     monkeypatch.setattr("extras.pretrain_toy.examples", few_examples)
     out = tmp_path / "small.pth"
-    known = pretrain(Lesson(str(out), scenes=8, width=4, epochs=1, batch_size=4, device="cpu"))
+    known = pretrain(PretrainConfig(str(out), scenes=8, width=4, epochs=1, batch_size=4, device="cpu"))
     assert all(0 <= value <= 100 for value in known.values())
     saved = torch.load(out, weights_only=True)
     network = narrow_resnet50(**saved["config"])

@@ -24,14 +24,14 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import httpx
-from common import report
+from benchmarks.common import report
 from gradio_client import Client, handle_file
 from load import serve
 from PIL import Image
 
 from caption import find_photos
 from gradio_main import find_captioners
-from vocabulary import cli_errors
+from captioning.files import cli_errors
 
 COUNT = 200
 ODD_NAMES = [
@@ -79,17 +79,17 @@ def bad_contents(photo: bytes, chance: random.Random) -> Iterator[tuple[str, byt
 def ask(client: Client, path: Path, name: str) -> str:
     """The sentence or the caption that an upload gets."""
     try:
-        answer = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
+        predict_json = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
     except (ValueError, httpx.HTTPError) as error:
         return f"refused: {error}"
-    return f"error: {answer['error']}" if "error" in answer else "a caption"
+    return f"error: {predict_json['error']}" if "error" in predict_json else "a caption"
 
 
 def send_large(address: str) -> str:
     """What the server says to 100 MB; gradio's own client would refuse before it sends them."""
     large = {"files": ("large.jpg", bytes(100_000_000))}
-    answer = httpx.post(f"{address}gradio_api/upload", files=large, timeout=60)
-    return f"refused: {answer.text}" if answer.status_code == 413 else f"taken: {answer.text * 99}"
+    predict_json = httpx.post(f"{address}gradio_api/upload", files=large, timeout=60)
+    return f"refused: {predict_json.text}" if predict_json.status_code == 413 else f"taken: {predict_json.text * 99}"
 
 
 def is_sentence(said: str) -> bool:
@@ -109,7 +109,7 @@ def readable(address: str, name: str, places: list[str]) -> list[str]:
             data = {"data": [photo, name, 3, 0.7]}
             event = httpx.post(f"{address}gradio_api/call/caption", json=data).json()["event_id"]
             said = httpx.get(f"{address}gradio_api/call/caption/{event}", timeout=60).text
-            found += [f"POST {place}"] if "captions" in said or "is no photo" in said else []
+            found += [f"POST {place}"] if "captions" in said or "is not a photo" in said else []
     return found
 
 

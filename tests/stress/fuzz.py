@@ -32,16 +32,19 @@ import torch
 
 import metrics
 import prepare
-from backbones import Backbone, load_plain
-from caption import Captioner
-from data_loader import PackedCaptions, find_split, read_captions
-from features import extract
-from learning import AverageOfWeights, make_optimizer, make_schedule
+from captioning.models.backbone import Backbone
+from captioning.safe_load import safe_load
+from captioning.inference.captioner import Captioner
+from data_loader import PackedCaptions
+from captioning.data.coco import find_split, read_captions
+from captioning.features.cache import extract_features
+from captioning.training.optim import WeightEMA, make_optimizer, make_schedule
 from model import EncoderCNN, make_decoder
-from saving import load_checkpoint, restore
-from settings import Settings
+from captioning.training.checkpoint import load_checkpoint, restore_checkpoint
+from captioning.training.config import TrainConfig
 from train import train
-from vocabulary import Vocabulary, read_json
+from vocabulary import Vocabulary
+from captioning.files import read_json
 
 HANGS = 20  # seconds of computing
 ASLEEP = 600  # seconds without any answer
@@ -49,7 +52,7 @@ MEMORY = 2 * 2**30  # bytes
 CONTROL = 20  # one input in so many is left as it is
 PHOTOS = 6  # of each split
 FORK = multiprocessing.get_context("fork")
-SMALL = {"embed_size": 8, "hidden_size": 8, "vocab_threshold": 1, "batch_size": 8}
+BLEU_EPS_DEN = {"embed_size": 8, "hidden_size": 8, "vocab_threshold": 1, "batch_size": 8}
 ODD = [None, True, -1, 0, 1, 7, 10**6, 10**9, 2**70, 0.5, 1e308, float("nan"), float("inf")]
 ODD += ["", "\0", "../../x", "C:\\x", "\ud800", "a" * 100_000, [], {}, [[]], {"id": []}, [1, "2"]]
 ODD_TENSORS = [
@@ -127,7 +130,7 @@ def bend_json(content: bytes, chance: random.Random) -> bytes:
 
 
 def bend_weights(path: Path, chance: random.Random) -> None:
-    torch.save(bend_value(load_plain(path), chance, ODD + ODD_TENSORS), path)
+    torch.save(bend_value(safe_load(path), chance, ODD + ODD_TENSORS), path)
 
 
 def bend(path: Path, chance: random.Random) -> None:
@@ -151,9 +154,9 @@ class Course:
         self.weights = Path(shutil.copy(weights, folder / "backbone.pth"))
         for split in ("train", "val"):
             self.copy_split(data, split)
-        self.settings = Settings(
+        self.settings = TrainConfig(
             data=str(self.data), weights=str(self.weights), out=str(self.out), num_epochs=1,
-            device="cpu", **SMALL,
+            device="cpu", **BLEU_EPS_DEN,
         )  # fmt: skip
         train(self.settings)
         self.pair = [self.out / f"{part}-1.pkl" for part in ("encoder", "decoder")]
@@ -190,7 +193,7 @@ class Course:
         images, captions = [named[photo.id] for photo in source.photos], []
         for photo in source.photos:
             shutil.copy(photo.path, self.data / "images" / split)
-        for number, (text, row) in enumerate(zip(source.captions, source.photo_of, strict=True)):
+        for number, (text, row) in enumerate(zip(source.captions, source.photo_index, strict=True)):
             captions.append({"id": number, "image_id": source.photos[row].id, "caption": text})
         content = json.dumps({"images": images, "annotations": captions})
         (self.data / f"annotations/captions_{split}.json").write_text(content, encoding="utf-8")
@@ -201,7 +204,7 @@ class Course:
         (self.folder / "results.json").write_text(json.dumps(rows), encoding="utf-8")
         lines = [
             f'{val.photos[row].path.name},"{text}",{("train", "val")[row % 2]}'
-            for text, row in zip(val.captions, val.photo_of, strict=True)
+            for text, row in zip(val.captions, val.photo_index, strict=True)
         ]
         lines = "\n".join(["image,caption,split", *lines])
         (self.folder / "captions.csv").write_text(lines, encoding="utf-8")
@@ -219,7 +222,7 @@ class Course:
     def read_data(self) -> None:
         captions = read_captions(self.data, "train")
         words = [text.split() for text in captions.captions]
-        packed = PackedCaptions(words, captions.photo_of, Vocabulary.build(words, 1))
+        packed = PackedCaptions(words, captions.photo_index, Vocabulary.build(words, 1))
         packed.batch(torch.arange(len(packed)))
 
     def score(self) -> None:
@@ -227,7 +230,7 @@ class Course:
         self.run(metrics.main, self.folder / "results.json", annotations)
 
     def caption(self) -> None:
-        [(_, captions)] = self.captioner.stream([self.photo], max_words=5)
+        [(_, captions)] = self.captioner.caption_stream([self.photo], max_words=5)
         if isinstance(captions, str):
             raise ValueError(captions)
 
@@ -243,8 +246,8 @@ class Course:
         optimizer = make_optimizer(self.settings, encoder, decoder)
         state = {"learning": learning, "optimizer": optimizer}
         state["schedule"] = make_schedule(self.settings, optimizer, 10)
-        state["average"] = AverageOfWeights(learning, 0.0)
-        run = restore(saved, state)
+        state["average"] = WeightEMA(learning, 0.0)
+        run = restore_checkpoint(saved, state)
         sum(p.sum() for p in learning).backward()
         optimizer.step()
         state["schedule"].step()
@@ -258,7 +261,7 @@ class Course:
     def reuse_features(self) -> None:
         for split in ("train", "val"):
             captions = read_captions(self.data, split)
-            extract(self.encoder, captions, self.data / "features", device="cpu")
+            extract_features(self.encoder, captions, self.data / "features", device="cpu")
 
 
 # --- the trial -------------------------------------------------------------------------------

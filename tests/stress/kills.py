@@ -24,19 +24,19 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 
-import features
-from backbones import find_weights
-from batches import read_split
-from distrust import load_plain
-from settings import Settings
+from captioning.features import cache as features
+from captioning.models.backbone import resolve_weights
+from captioning.training.loaders import read_split
+from captioning.safe_load import safe_load
+from captioning.training.config import TrainConfig
 from train import train
 
 LONGEST = 3000  # seconds that a run may take before it counts as hanging
 FORK = multiprocessing.get_context("fork")
 
 
-def settings_of(root: Path, out: Path, weights: str, photos: int) -> Settings:
-    return Settings(
+def settings_of(root: Path, out: Path, weights: str, photos: int) -> TrainConfig:
+    return TrainConfig(
         data=str(root),
         weights=weights,
         out=str(out),
@@ -47,7 +47,7 @@ def settings_of(root: Path, out: Path, weights: str, photos: int) -> Settings:
         batch_size=16,
         vocab_threshold=1,
         dropout=0.4,
-        average=0.9,
+        ema_decay=0.9,
         schedule="onecycle",
         num_epochs=2,
         checkpoint_every=3,
@@ -55,7 +55,7 @@ def settings_of(root: Path, out: Path, weights: str, photos: int) -> Settings:
     )
 
 
-def quietly(settings: Settings) -> None:
+def quietly(settings: TrainConfig) -> None:
     """Trains, in a process of its own, without a word."""
     silence = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silence, 1)
@@ -63,7 +63,7 @@ def quietly(settings: Settings) -> None:
     train(settings)
 
 
-def start(settings: Settings) -> multiprocessing.Process:
+def start(settings: TrainConfig) -> multiprocessing.Process:
     process = FORK.Process(target=quietly, args=(settings,))
     process.start()
     return process
@@ -85,22 +85,22 @@ def linked(data: Path, root: Path) -> Path:
     return root
 
 
-def outcome(settings: Settings) -> dict[str, object]:
+def outcome(settings: TrainConfig) -> dict[str, object]:
     """Everything that must not depend on interruptions."""
     root, out = Path(settings.data), Path(settings.out)
     found: dict[str, object] = {}
     for path in sorted((root / "features").rglob("*.*")):
         found[path.name + path.parent.name] = path.read_bytes()
     for path in sorted(out.rglob("*coder*.pkl")):
-        content = load_plain(path)
+        content = safe_load(path)
         flat = {name: tensor.numpy().tobytes() for name, tensor in content["state_dict"].items()}
         found[str(path.relative_to(out))] = flat
-    history = load_plain(out / "checkpoint.pkl")["run"]["history"]
+    history = safe_load(out / "checkpoint.pkl")["run"]["history"]
     found["history"] = [{k: v for k, v in row.items() if k != "seconds"} for row in history]
     return found
 
 
-def one_kill(settings: Settings, after: float) -> str | None:
+def one_kill(settings: TrainConfig, after: float) -> str | None:
     """Where the run was when it was killed `after` seconds; None where it had ended before.
 
     Raises ValueError where a file was left that cannot be read.
@@ -112,14 +112,14 @@ def one_kill(settings: Settings, after: float) -> str | None:
         return None
     out, root = Path(settings.out), Path(settings.data)
     for path in out.rglob("*coder*.pkl"):
-        load_plain(path)
+        safe_load(path)
     if (out / "checkpoint.pkl").exists():
-        load_plain(out / "checkpoint.pkl")
+        safe_load(out / "checkpoint.pkl")
         return "training"
     if not (out / settings.log_file).exists():
         return "before the first line"
     folders = [store.parent for store in (root / "features").glob("*/index.json")]
-    done = [features.FeatureStore(folder) for folder in folders]
+    done = [features.FeatureCache(folder) for folder in folders]
     whole = len(done) == 2 and all(store.done == len(store) for store in done)
     return "between features and checkpoint" if whole else "extraction"
 
@@ -130,7 +130,7 @@ def kills(data: Path, weights: str, count: int, photos: int, seed: int) -> dict[
     where: dict[str, int] = {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        weights = str(shutil.copy(find_weights(weights), folder / "weights.pth"))
+        weights = str(shutil.copy(resolve_weights(weights), folder / "weights.pth"))
         settings = settings_of(
             linked(data, folder / "whole"), folder / "whole-out", weights, photos
         )

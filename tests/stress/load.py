@@ -23,12 +23,13 @@ ROOT = Path(__file__).parent.parent
 sys.path.insert(0, str(ROOT))
 
 import psutil
-from common import machine, report
+from benchmarks.common import machine, report
 from gradio_client import Client, handle_file
 
-from caption import Captioner, find_photos
+from captioning.inference.captioner import Captioner
+from caption import find_photos
 from gradio_main import find_captioners
-from vocabulary import cli_errors
+from captioning.files import cli_errors
 
 START_WITHIN = 600  # seconds; a busy machine is slow to import PyTorch
 DIFFERENT = 100  # photos asked for
@@ -67,14 +68,14 @@ def visit(address: str, name: str, photos: list[Path], wanted: dict[Path, str]) 
     for path in photos:
         began = time.perf_counter()
         try:
-            answer = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
+            predict_json = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
         except Exception as error:  # noqa: BLE001  whatever went wrong, the request was lost
-            answer = {"error": repr(error)}
+            predict_json = {"error": repr(error)}
         seconds = time.perf_counter() - began
-        if "captions" not in answer:
-            found.append((seconds, f"lost: {answer['error']}"))
+        if "captions" not in predict_json:
+            found.append((seconds, f"lost: {predict_json['error']}"))
         else:
-            right = answer["captions"][0]["text"] == wanted[path]
+            right = predict_json["captions"][0]["text"] == wanted[path]
             found.append((seconds, "right" if right else f"wrong: {path.name}"))
     return found
 
@@ -97,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
     captioners = find_captioners(args.models)
     name = args.captioner or next(iter(captioners))
     here = Captioner.load(*captioners[name], args.weights, "cpu")
-    wanted = {path: captions[0].text for path, captions in here.stream(photos)}
+    wanted = {path: captions[0].text for path, captions in here.caption_stream(photos)}
     tasks = [photos[number % len(photos)] for number in range(args.requests)]
     with serve(args.models, args.weights) as (address, server):
         visit(address, name, photos[:5], wanted)  # warm

@@ -7,12 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, write_data
+from tests.helpers import ROOT, write_data
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from data_loader import read_captions
-from extras.results import read_references, read_results
+from captioning.data.coco import read_captions
+from captioning.data.coco import read_references
+from captioning.data.results import read_results
 from vocabulary import Vocabulary
 
 VALUES = st.recursive(

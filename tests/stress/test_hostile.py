@@ -14,16 +14,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
+from tests.helpers import ROOT
 
 import train as train_module
-from backbones import load_plain
-from caption import Captioner
-from data_loader import read_captions
-from extras import self_critical
-from features import extract
+from captioning.safe_load import safe_load
+from captioning.inference.captioner import Captioner
+from captioning.data.coco import read_captions
+from captioning.training import self_critical
+from captioning.features.cache import extract_features
 from model import EncoderCNN
-from saving import load_pair
+from captioning.models.serialization import load_pair
 from vocabulary import Vocabulary
 
 
@@ -59,10 +59,10 @@ def test_the_page_refuses_a_program(boom, run, weights, tmp_path, capsys):
     gradio_main = pytest.importorskip("gradio_main", exc_type=ImportError)
     models = copy_of(run, tmp_path / "models")
     torch.save(
-        load_plain(run / "decoder-2.pkl") | {"note": Bomb(boom)}, models / "best/decoder.pkl"
+        safe_load(run / "decoder-2.pkl") | {"note": Bomb(boom)}, models / "best/decoder.pkl"
     )
     with pytest.raises(ValueError, match="no captioner could be loaded"):
-        gradio_main.Desk(gradio_main.find_captioners(models), str(weights), "cpu")
+        gradio_main.CaptionService(gradio_main.find_captioners(models), str(weights), "cpu")
     said = capsys.readouterr()
     assert "decoder.pkl is refused" in said.out + said.err
 
@@ -78,10 +78,10 @@ def test_resume_refuses_a_program(boom, data, weights, cli, tmp_path):
 
 def test_cached_features_are_no_way_in(boom, encoder, data, tmp_path):
     captions = read_captions(data, "val")
-    store = extract(encoder, captions, tmp_path / "features", device="cpu")
+    store = extract_features(encoder, captions, tmp_path / "features", device="cpu")
     good = (store.folder / "features.npy").read_bytes()
     np.save(store.folder / "features.npy", np.array([Bomb(boom)] * 6, dtype=object))
-    again = extract(encoder, captions, tmp_path / "features", device="cpu")
+    again = extract_features(encoder, captions, tmp_path / "features", device="cpu")
     assert (again.folder / "features.npy").read_bytes() == good
 
 
@@ -150,7 +150,7 @@ def test_a_bomb_of_zeros_is_not_unpacked(run, weights, tmp_path):
     ids=["expanded", "sparse", "meta"],
 )
 def test_a_tensor_that_is_not_all_there_is_refused(run, weights, tmp_path, odd):
-    content = load_plain(run / "decoder-2.pkl")
+    content = safe_load(run / "decoder-2.pkl")
     content["state_dict"]["output.bias"] = odd
     torch.save(content, tmp_path / "decoder-odd.pkl")
     refused(tmp_path / "decoder-odd.pkl", run, weights, r"decoder-odd\.pkl is refused")
@@ -158,18 +158,18 @@ def test_a_tensor_that_is_not_all_there_is_refused(run, weights, tmp_path, odd):
 
 @pytest.mark.parametrize("sizes", [{"hidden_size": 10**6}, {"num_layers": 10**9}])
 def test_no_model_is_made_that_is_larger_than_its_file(run, weights, tmp_path, sizes):
-    content = load_plain(run / "decoder-2.pkl")
+    content = safe_load(run / "decoder-2.pkl")
     content["config"] |= sizes
     torch.save(content, tmp_path / "decoder-large.pkl")
     refused(tmp_path / "decoder-large.pkl", run, weights, r"decoder-large\.pkl make no captioner")
 
 
 def test_no_encoder_or_backbone_is_made_that_is_larger_than_its_file(run, weights, tmp_path):
-    content = load_plain(run / "encoder-2.pkl")
+    content = safe_load(run / "encoder-2.pkl")
     content["config"]["embed_size"] = 10**8
     torch.save(content, tmp_path / "encoder-large.pkl")
     refused(tmp_path / "encoder-large.pkl", run, weights, r"encoder-large\.pkl .* another size")
-    content = load_plain(weights)
+    content = safe_load(weights)
     content["config"]["width"] = 10**6
     torch.save(content, tmp_path / "large.pth")
     with pytest.raises(ValueError, match=r"large\.pth holds no weights"):
@@ -184,11 +184,11 @@ def test_lists_inside_themselves_end(tmp_path):
         laughs = [laughs] * 10
     for content in ({"a": endless}, {"a": laughs}):
         torch.save(content, tmp_path / "odd.pkl")
-        assert load_plain(tmp_path / "odd.pkl").keys() == {"a"}
+        assert safe_load(tmp_path / "odd.pkl").keys() == {"a"}
 
 
 def test_weights_that_are_no_numbers_are_refused(run, weights, tmp_path):
-    content = load_plain(run / "decoder-2.pkl")
+    content = safe_load(run / "decoder-2.pkl")
     content["state_dict"]["output.bias"][0] = float("nan")
     torch.save(content, tmp_path / "decoder-nan.pkl")
     refused(tmp_path / "decoder-nan.pkl", run, weights, r"decoder-nan\.pkl .* no numbers")

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 import torch
-from conftest import ROOT, write_data
-from test_train import numbers, power_cut
+from tests.helpers import ROOT, write_data
+from tests.commands.test_train import numbers, power_cut
 
 from train import train
 

@@ -7,14 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import make, random_features, write_data
-from test_train import some_captions
+from tests.helpers import make, random_features, write_data
+from tests.commands.test_train import some_captions
 
-import distributed
+from captioning import distributed
 import train as train_module
-from batches import CachedBatches, PhotoBatches, Share, prepare_data
+from captioning.training.loaders import CachedLoader, PhotoLoader, prepare_data
+from captioning.distributed import BatchShare
 from model import EncoderCNN
-from train import caption_loss, train
+from captioning.training.losses import caption_loss
+from train import train
 
 
 @pytest.fixture
@@ -47,10 +49,10 @@ def test_every_caption_is_seen_once_by_all_processes_together(
 ):
     settings = settings_of(tmp_path, batch_size=7, views=2, fine_tune_from=fine_tune_from)
     sources, _ = sources_of(settings)
-    assert isinstance(sources["train"], PhotoBatches if fine_tune_from else CachedBatches)
+    assert isinstance(sources["train"], PhotoLoader if fine_tune_from else CachedLoader)
     whole = list(sources["train"].epoch(1))
     assert sum(len(captions) for _, captions, _ in whole) == 36
-    assert {share for _, _, share in whole} == {Share(1.0, 1.0)}
+    assert {share for _, _, share in whole} == {BatchShare(1.0, 1.0)}
     parts = []
     for rank in range(world):
         as_process(rank, world)
@@ -81,7 +83,7 @@ def test_losses_and_gradients_of_shares_add_up_to_those_of_the_batch(kind):
     total, sums = 0.0, [torch.zeros_like(p) for p in learning]
     for rank in range(2):
         mine = captions[rank::2]
-        share = Share((mine[:, 1:] != 3).sum().item() / words, len(mine) / len(captions))
+        share = BatchShare((mine[:, 1:] != 3).sum().item() / words, len(mine) / len(captions))
         part, _ = caption_loss(decoder, features[rank::2], mine, **options, share=share)
         total += part.item()
         for known, new in zip(

@@ -5,25 +5,17 @@ import itertools
 
 import pytest
 import torch
-from conftest import EMBED, make, random_captions, random_features
+from tests.helpers import EMBED, make, random_captions, random_features
 
 import train as train_module
-from extras.self_critical import (
-    Reward,
-    complete,
-    main,
-    photo_batches,
-    rate,
-    self_critical,
-    self_critical_loss,
-    soup,
-    without_dropout,
-)
+from captioning.training.losses import CiderReward, self_critical_loss
+from captioning.training.self_critical import complete, main, photo_batches, lr_factor, self_critical, model_soup, without_dropout
 from model import NEEDS_GRID
-from saving import load_pair, load_part
-from search import sample
-from settings import Settings
-from train import best_epoch, read_history, train
+from captioning.models.serialization import load_pair, load_part
+from captioning.inference.sampling import sample
+from captioning.training.config import TrainConfig
+from captioning.training.monitoring import best_epoch, read_history
+from train import train
 from vocabulary import Vocabulary
 
 
@@ -33,17 +25,17 @@ def vocab() -> Vocabulary:
 
 
 def test_the_reward_prefers_the_true_caption_and_a_clean_end(vocab):
-    reward = Reward({1: ["a red ball", "red ball"], 2: ["a blue box", "blue box"]}, vocab)
+    reward = CiderReward({1: ["a red ball", "red ball"], 2: ["a blue box", "blue box"]}, vocab)
     true, cut, wrong = [4, 5, 7, 1], [4, 5, 7, 3], [4, 6, 8, 1]  # `cut` never says <end>
-    rewards = reward([1], torch.tensor([true, cut, wrong]), draws=3)
+    rewards = reward([1], torch.tensor([true, cut, wrong]), samples_per_image=3)
     assert rewards.shape == (1, 3)
     assert rewards[0, 0] > rewards[0, 1] > rewards[0, 2]
 
 
 def test_draws_side_by_side_are_judged_by_their_own_photo(vocab):
-    reward = Reward({1: ["a red ball"], 2: ["a blue box"]}, vocab)
+    reward = CiderReward({1: ["a red ball"], 2: ["a blue box"]}, vocab)
     words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]] * 2)
-    rewards = reward([1, 2], words, draws=2)
+    rewards = reward([1, 2], words, samples_per_image=2)
     assert rewards[0, 0] > rewards[0, 1]
     assert rewards[1, 1] > rewards[1, 0]
 
@@ -83,11 +75,11 @@ def test_padding_after_the_end_changes_nothing():
     torch.testing.assert_close(short, long)
 
 
-@pytest.mark.parametrize(("kind", "second_look"), [("lstm", False), ("transformer", True)])
-def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind, second_look):
-    options = {"average": 0.9, "num_layers": 1, "views": 2, "second_look": second_look}
+@pytest.mark.parametrize(("kind", "tta"), [("lstm", False), ("transformer", True)])
+def test_a_run_goes_on_from_its_best_pair(settings_of, tmp_path, kind, tta):
+    options = {"average": 0.9, "num_layers": 1, "views": 2, "tta": tta}
     train(settings_of(tmp_path, decoder=kind, num_epochs=2, **options))
-    history = self_critical(tmp_path, num_epochs=1, batch_size=4, draws=3)
+    history = self_critical(tmp_path, num_epochs=1, batch_size=4, samples_per_image=3)
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert 0 <= -history[-1]["loss"] <= 10  # minus the mean reward, which CIDEr-D keeps in here
     encoder, decoder, vocab = load_pair(
@@ -137,7 +129,7 @@ def test_the_network_that_draws_is_the_one_that_changes(kind):
 
 
 def test_the_rate_rises_stays_and_falls():
-    rates = [rate(step, 400) for step in range(400)]
+    rates = [lr_factor(step, 400) for step in range(400)]
     assert rates[0] == pytest.approx(1 / 50)
     assert rates[49:201] == [1.0] * 152
     assert all(a > b > 0 for a, b in itertools.pairwise(rates[200:]))
@@ -145,7 +137,7 @@ def test_the_rate_rises_stays_and_falls():
 
 
 def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
-    from batches import prepare_data
+    from captioning.training.loaders import prepare_data
     from model import EncoderCNN
 
     settings = settings_of(tmp_path, views=3)
@@ -158,7 +150,7 @@ def test_every_photo_with_captions_comes_once_an_epoch(settings_of, tmp_path):
 
 def test_a_soup_is_the_mean_of_the_weights_and_one_more_epoch(settings_of, tmp_path):
     train(settings_of(tmp_path, num_epochs=2, tie_weights=False))
-    history = soup(tmp_path, [1, 2])
+    history = model_soup(tmp_path, [1, 2])
     assert [row["epoch"] for row in history] == [1, 2, 3]
     assert history == read_history(tmp_path / "history.csv")
     for part in ("encoder", "decoder"):
@@ -178,7 +170,7 @@ def stages(monkeypatch) -> list[tuple[int, int]]:
 
     def quick(folder, num_epochs, start):
         called.append((num_epochs, start))
-        return self_critical(folder, num_epochs, batch_size=6, draws=2, start=start)
+        return self_critical(folder, num_epochs, batch_size=6, samples_per_image=2, start=start)
 
     monkeypatch.setattr("extras.self_critical.self_critical", quick)
     return called
@@ -201,14 +193,14 @@ def test_rounds_begin_alike_and_end_in_their_soup(settings_of, tmp_path, stages)
 
 def test_a_round_that_broke_off_goes_on_from_its_own_best(settings_of, tmp_path, stages):
     train(settings_of(tmp_path, num_epochs=2))
-    self_critical(tmp_path, 1, batch_size=6, draws=2)
+    self_critical(tmp_path, 1, batch_size=6, samples_per_image=2)
     complete(tmp_path, num_epochs=2)
     assert stages == [(1, 3)]
     assert [row["epoch"] for row in read_history(tmp_path / "history.csv")] == [1, 2, 3, 4]
 
 
 def test_a_round_begins_with_the_best_by_what_the_run_chose(settings_of, tmp_path, stages):
-    train(settings_of(tmp_path, num_epochs=2, best_by="loss"))
+    train(settings_of(tmp_path, num_epochs=2, best_metric="loss"))
     checkpoint = torch.load(tmp_path / "checkpoint.pkl")
     first = checkpoint["run"]["history"][0]
     first |= {"CIDEr": first["CIDEr"] + 1000, "val_loss": first["val_loss"] + 10}
@@ -245,4 +237,4 @@ def test_what_cannot_be_is_one_sentence(flags, why, tmp_path, monkeypatch):
 
 def test_no_fewer_than_no_epochs():
     with pytest.raises(ValueError, match="self_critical_epochs must be 0 or more, not -1"):
-        Settings(self_critical_epochs=-1)
+        TrainConfig(self_critical_epochs=-1)

@@ -1,0 +1,150 @@
+"""A captioner ready to caption: saved weights, the fast frozen network, the search.
+
+    Captioner.load(encoder_file, decoder_file)   from a pair of files, or several: an ensemble
+    captioner.caption(photos)                    n captions for each photo, the best first
+    captioner.caption_stream(paths)              a whole folder: reads, encodes and searches at once
+
+The same photo gets the same caption, alone or in a folder.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from captioning.data.photos import PhotoTransform, read_photo
+from captioning.device import compute_dtype, get_device, parallel_map
+from captioning.features.fast_network import FastBackbone
+from captioning.files import PathLike
+from captioning.inference.sampling import sample
+from captioning.inference.search import PAD, Hypothesis, beam_search
+from captioning.models.decoder import Decoder
+from captioning.models.ensemble import DecoderEnsemble, EncoderEnsemble, load_ensemble
+from model import EncoderCNN
+from vocabulary import Vocabulary
+
+SEARCH_BATCH = 64  # photos whose captions are searched together
+ENCODE_BATCH = 8  # images given to the network at once
+TOY_WARNING = (
+    "this network has only ever seen drawn scenes; for photographs train one on photographs "
+    "(README, 'Real photographs')."
+)
+
+
+@dataclass(frozen=True)
+class Caption:
+    text: str
+    score: float  # logprob over the length penalty; see search.beam_search
+    logprob: float
+    words: tuple[int, ...]
+
+
+class Captioner:
+    """An encoder, a decoder and its vocabulary, and how to ask them for captions."""
+
+    def __init__(
+        self,
+        encoder: EncoderCNN | EncoderEnsemble,
+        decoder: Decoder | DecoderEnsemble,
+        vocab: Vocabulary,
+        device: torch.device | str = "cpu",
+    ):
+        self.device, self.vocab = torch.device(device), vocab
+        self.encoder, self.decoder = encoder.to(device).eval(), decoder.to(device).eval()
+        self.transform = PhotoTransform(**encoder.backbone.transform)
+        self.toy_only = encoder.backbone.toy_only
+        dtype = compute_dtype(self.device)
+        self.backbone = FastBackbone(encoder.backbone, self.device, dtype, ENCODE_BATCH)
+
+    @classmethod
+    def load(
+        cls,
+        encoder_file: PathLike | Sequence[PathLike],
+        decoder_file: PathLike | Sequence[PathLike],
+        weights: str | None = None,
+        device: str = "auto",
+    ) -> "Captioner":
+        """Load a pair of files, or the ensemble in several; see `serialization.load_pair`."""
+        target = get_device(device)
+        pairs = (_as_list(encoder_file), _as_list(decoder_file))
+        return cls(*load_ensemble(*pairs, weights, target), target)
+
+    @torch.inference_mode()
+    def features(self, photos: list[Image.Image]) -> Any:
+        """photos -> features (B, P, E); a list of such for an ensemble, one for each member"""
+        pixels = torch.stack([self.transform.resize_and_crop(photo) for photo in photos])
+        grids = [
+            self.backbone(self.transform.normalize(part.to(self.device)))
+            for part in pixels.split(ENCODE_BATCH)
+        ]
+        return self.encoder.embed(torch.cat(grids))  # (B, P, D) -> (B, P, E)
+
+    def caption(
+        self,
+        photos: Sequence[Image.Image | PathLike],
+        beam_size: int = 3,
+        alpha: float = 0.7,
+        n_best: int = 1,
+        max_words: int = 20,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> list[list[Caption]]:
+        """Return the `n_best` captions of each photo (PIL images or paths), the best first.
+
+        temperature  0 uses beam search; above 0 draws `n_best` captions at random, see
+                     `sampling.sample`
+
+        Raises ValueError where `n_best` or `max_words` is below 1.
+        """
+        if n_best < 1 or max_words < 1:
+            raise ValueError("n_best and max_words must be 1 or more.")
+        min_side = self.transform.min_side
+        images = [p if isinstance(p, Image.Image) else read_photo(p, min_side) for p in photos]
+        features = self.features(images)
+        if temperature == 0:
+            found = beam_search(self.decoder, features, beam_size, alpha, max_words, n_best)
+            return [[self.as_caption(h) for h in hypotheses] for hypotheses in found]
+        samples = [
+            sample(self.decoder, features, seed + i, temperature, 0, top_p, max_words).tolist()
+            for i in range(n_best)
+        ]
+        return [[self.as_caption(ids) for ids in drawn] for drawn in zip(*samples, strict=True)]
+
+    def as_caption(self, found: Hypothesis | list[int]) -> Caption:
+        """Return the text of what a search found, or of drawn ids, which have no score."""
+        if isinstance(found, Hypothesis):
+            text = self.vocab.decode(found.words)
+            return Caption(text, found.score, found.logprob, found.words)
+        words = tuple(word for word in found if word not in (PAD, self.vocab.end))
+        return Caption(self.vocab.decode(words), float("nan"), float("nan"), words)
+
+    def caption_stream(
+        self, paths: Iterable[Path], **options: Any
+    ) -> Iterator[tuple[Path, list[Caption] | str]]:
+        """Yield (path, captions) in order; (path, reason) where the photo cannot be read.
+
+        options  those of `caption`. Threads read the next photos while the network encodes these.
+        """
+
+        def read(path: Path) -> tuple[Path, Image.Image | str]:
+            try:
+                return path, read_photo(path, self.transform.min_side)
+            except (OSError, ValueError) as error:
+                return path, str(error)
+
+        photos = parallel_map(read, paths)
+        while part := list(islice(photos, SEARCH_BATCH)):
+            readable = [photo for _, photo in part if not isinstance(photo, str)]
+            captions = iter(self.caption(readable, **options) if readable else [])
+            for path, photo in part:
+                yield path, photo if isinstance(photo, str) else next(captions)
+
+
+def _as_list(files: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:
+    return files if isinstance(files, list | tuple) else [files]  # type: ignore[list-item]

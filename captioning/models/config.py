@@ -1,0 +1,107 @@
+"""What an encoder and a decoder are made of: a dataclass each, with a help text for every field.
+
+    EncoderConfig    the frozen network and the layer that is trained on top of it
+    DecoderOptions   what a user chooses about a decoder, of whichever kind
+    DecoderConfig    the same, with the kind and the vocabulary size: enough to build it
+    option(...)      a field with its help text and the range of values it allows
+    check_options    one loop over those ranges
+
+They travel inside the saved files, and `train.py` makes its command line from the same fields.
+"""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+
+def option(
+    default: Any,
+    help: str,
+    choices: tuple[str, ...] | None = None,
+    ge: float | None = None,
+    gt: float | None = None,
+    lt: float | None = None,
+) -> Any:
+    """Return a dataclass field: its default, the line that --help shows, and what it allows.
+
+    choices     the only values allowed
+    ge, gt, lt  a number must be greater or equal, greater than, less than
+    """
+    metadata = {"help": help, "choices": choices, "ge": ge, "gt": gt, "lt": lt}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def check_options(config: Any) -> None:
+    """Raise ValueError, one sentence, for the first field of a dataclass that is out of range."""
+    for field in dataclasses.fields(config):
+        value, allowed = getattr(config, field.name), field.metadata
+        for item in value if isinstance(value, tuple) else (value,):
+            if item is None or not allowed:
+                continue
+            if allowed["choices"] and item not in allowed["choices"]:
+                choices = ", ".join(allowed["choices"])
+                raise ValueError(f"{field.name} must be one of {choices}, not {item!r}.")
+            if (reason := _out_of_range(item, allowed)) is not None:
+                raise ValueError(f"{field.name} must be {reason}, not {item}.")
+
+
+def _out_of_range(value: Any, allowed: Any) -> str | None:
+    if allowed["lt"] is not None and not allowed["ge"] <= value < allowed["lt"]:
+        return f"in [{allowed['ge']}, {allowed['lt']})"
+    if allowed["ge"] is not None and not value >= allowed["ge"]:
+        return f"{allowed['ge']} or more"
+    if allowed["gt"] is not None and not value > allowed["gt"]:
+        return f"above {allowed['gt']}"
+    return None
+
+
+@dataclass
+class EncoderConfig:
+    """The options of `model.EncoderCNN`."""
+
+    embed_size: int = option(256, "embedding size E of image features and words", ge=1)
+    backbone: str = option("resnet50", "name of a convolutional classifier of torchvision")
+    weights: str | None = option(
+        "IMAGENET1K_V1", "weights of the backbone: torchvision's enum name, or a file"
+    )
+    grid: bool = False  # all P places rather than their mean; TrainConfig asks the decoder
+    fine_tune_from: str | None = option(
+        None, "also train the backbone, from this layer on (layer4, for example)"
+    )
+    pca: int = option(0, "principal components kept of each place (features/pca.py); 0: all", ge=0)
+    image_size: int = option(
+        0, "side in pixels of the square that the backbone sees; 0: as in its training", ge=0
+    )
+    tta: bool = option(
+        False,
+        "test-time augmentation: see each photo larger and also mirrored; better captions for 2.6 "
+        "times the work",
+    )
+
+
+@dataclass(kw_only=True)
+class DecoderOptions:
+    """What a user chooses about a decoder; an option that its kind does not have is refused."""
+
+    embed_size: int = option(256, "embedding size E of image features and words", ge=1)
+    hidden_size: int = option(512, "hidden state size H", ge=1)
+    num_layers: int = option(1, "number of decoder layers", ge=1)
+    dropout: float = option(0.0, "dropout probability", ge=0, lt=1)
+    tie_weights: bool = option(
+        False, "share one matrix between word embedding and output layer (arXiv:1608.05859)"
+    )
+    image_input: str = option(
+        "input",
+        "how an RNN gets the image: as its first input, or as its initial state",
+        ("input", "state"),
+    )
+    nonlinearity: str = option("tanh", "activation of the plain RNN", ("tanh", "relu"))
+    num_heads: int = option(8, "attention heads of the Transformer", ge=1)
+
+
+@dataclass(kw_only=True)
+class DecoderConfig(DecoderOptions):
+    """All that `model.build_decoder` needs to know."""
+
+    kind: str
+    vocab_size: int

@@ -1,0 +1,110 @@
+"""What training minimizes: cross-entropy of the next word, or minus the CIDEr of whole captions.
+
+    caption_loss(...)         cross-entropy of each next word, without padding or <start>
+    CiderReward(...)          CIDEr-D of drawn captions
+    self_critical_loss(...)   makes captions that scored above their siblings more probable
+
+Shapes: B images, R captions, T words, P places, H hidden, V vocabulary.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from captioning.distributed import FULL_BATCH, BatchShare
+from captioning.evaluation.scores import CiderD, References
+from captioning.models.decoder import Decoder
+from vocabulary import Vocabulary
+
+END_TOKEN = " endofcaption"  # ends every finished caption: stopping well is scored as well
+
+
+def caption_loss(
+    decoder: Decoder,
+    features: Tensor,
+    captions: Tensor,
+    label_smoothing: float = 0.0,
+    attention_penalty: float = 0.0,
+    scheduled_sampling: float = 0.0,
+    share: BatchShare = FULL_BATCH,
+) -> tuple[Tensor, int]:
+    """Return the mean cross-entropy of each next word, and the number of words it is the mean of.
+
+    features (B, P, E), captions (R, T). The word after <start> is the first target, <end> the last;
+    padding is neither projected to the vocabulary nor counted.
+
+    share  of a batch that these captions are: the losses of all its shares add up to its loss
+    """
+    if not len(captions):  # the last batch may be too small for all processes
+        return features.sum() * 0.0, 0
+    inputs, targets = captions[:, :-1], captions[:, 1:]
+    is_word = targets != Vocabulary.pad
+    if scheduled_sampling:
+        inputs = _mix_in_predictions(decoder, features, inputs, targets, scheduled_sampling)
+    hidden, attention = decoder.hidden_states(features, inputs)  # (R, T - 1, H), (R, T - 1, P)
+    logits = decoder.output(hidden[is_word]).float()  # (words, V)
+    loss = F.cross_entropy(logits, targets[is_word], label_smoothing=label_smoothing)
+    loss = loss * share.words
+    if attention is not None and attention_penalty:  # "doubly stochastic": attend to every place
+        total = (attention * is_word[..., None]).sum(dim=1)  # (R, P)
+        loss = loss + attention_penalty * (1 - total).square().mean() * share.captions
+    return loss, len(logits)
+
+
+@torch.no_grad()
+def _mix_in_predictions(
+    decoder: Decoder, features: Tensor, inputs: Tensor, targets: Tensor, probability: float
+) -> Tensor:
+    """Replace input words by the model's own predictions: Mihaylova & Martins, arXiv:1906.07651."""
+    predictions = decoder(features, inputs).argmax(dim=-1)
+    replace = torch.rand(predictions.shape, device=predictions.device) < probability
+    replace &= targets != Vocabulary.pad
+    mixed = torch.where(replace, predictions, targets)[:, :-1]
+    return torch.cat([inputs[:, :1], mixed], dim=1)
+
+
+class CiderReward:
+    """CIDEr-D of drawn captions against their photo's references.
+
+    Document frequencies are those of the training captions, fixed: a reward keeps its meaning.
+    """
+
+    def __init__(self, references: References, vocab: Vocabulary):
+        ended = {photo: [text + END_TOKEN for text in texts] for photo, texts in references.items()}
+        self.cider, self.vocab = CiderD(ended), vocab
+
+    def __call__(self, ids: Sequence, words: Tensor, samples_per_image: int) -> Tensor:
+        """words (R, T), the samples of a photo side by side -> rewards (B, samples_per_image)"""
+        rewards = []
+        for row, numbers in enumerate(words.tolist()):
+            text = self.vocab.decode(numbers)
+            text += END_TOKEN if self.vocab.end in numbers else ""
+            rewards.append(self.cider.score(ids[row // samples_per_image], text))
+        return torch.tensor(rewards).view(-1, samples_per_image)
+
+
+def self_critical_loss(
+    decoder: Decoder, features: Tensor, words: Tensor, rewards: Tensor
+) -> Tensor:
+    """Return -(reward - mean reward of the photo's other samples) * log p, a mean over words.
+
+    features (B, P, E), words (R, T), rewards (B, samples_per_image).
+
+    `<start>` and `<pad>` are never drawn, so they must have no probability here either. Where all
+    samples of a photo do badly, all of their words become less probable, and a word that is never
+    drawn would take their place unpunished: after some 400 steps `<pad>` had most of the
+    probability, and the captions fell apart.
+    """
+    samples_per_image = rewards.shape[1]
+    others = (rewards.sum(dim=1, keepdim=True) - rewards) / (samples_per_image - 1)
+    advantage = (rewards - others).view(-1, 1).to(features.device)  # (R, 1)
+    start = torch.full_like(words[:, :1], Vocabulary.start)
+    captions = torch.cat([start, words], dim=1)
+    hidden, _ = decoder.hidden_states(features, captions[:, :-1])  # (R, T, H)
+    is_word = words != Vocabulary.pad
+    logits = decoder.output(hidden[is_word]).float()  # (words, V)
+    logits[:, [Vocabulary.start, Vocabulary.pad]] = -torch.inf  # as when sampling, see above
+    losses = F.cross_entropy(logits, words[is_word], reduction="none")  # -log p of each word
+    return (advantage.expand_as(words)[is_word] * losses).mean()

@@ -1,0 +1,131 @@
+"""What a run reports: validation scores, the log, the history, the best epoch.
+
+    validate(loader, decoder, vocab)   loss under teacher forcing, scores of free-running captions
+    TrainingLog(config)                lines on screen and in the log file; TensorBoard
+    write_history, read_history        history.csv, a row for each epoch
+    best_epoch(history, metric)        the epoch whose pair is kept in best/
+"""
+
+import csv
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from captioning import distributed
+from captioning.data.coco import ImageId
+from captioning.evaluation.scores import Scores, evaluate
+from captioning.files import atomic_write, readable_write_errors
+from captioning.inference.search import greedy
+from captioning.models.decoder import Decoder
+from captioning.training.config import TrainConfig
+from captioning.training.loaders import Loader
+from captioning.training.losses import caption_loss
+from vocabulary import Vocabulary
+
+Row = dict[str, Any]  # the numbers of an epoch: epoch, loss, seconds, val_loss, scores
+
+
+@torch.no_grad()
+def validate(
+    loader: Loader, decoder: Decoder, vocab: Vocabulary
+) -> tuple[Scores, dict[ImageId, str]]:
+    """Return the loss under teacher forcing with the scores of greedy captions, and the captions.
+
+    The captions are {photo id: text}, of every photo; both results are the same in all processes.
+    """
+    decoder.eval()
+    total, words = 0.0, 0
+    for inputs, captions, _ in loader.epoch(0):
+        loss, count = caption_loss(decoder, loader.encode(inputs), captions)
+        total, words = total + loss.item() * count, words + count
+    texts = {}
+    for ids, inputs in loader.photos(distributed.rank(), distributed.world_size()):
+        found = greedy(decoder, loader.encode(inputs)).tolist()
+        texts |= {photo: vocab.decode(caption) for photo, caption in zip(ids, found, strict=True)}
+    shards = distributed.all_gather((total, words, texts))
+    total, words = sum(shard[0] for shard in shards), sum(shard[1] for shard in shards)
+    texts = {photo: text for shard in shards for photo, text in shard[2].items()}
+    references = {photo: refs for photo, refs in loader.captions.references().items() if refs}
+    scores = evaluate(references, {photo: texts[photo] for photo in references})
+    return distributed.broadcast({"val_loss": total / words, **scores}), texts
+
+
+def should_validate(config: TrainConfig, epoch: int) -> bool:
+    """Return whether `epoch` ends with a validation; the last one always does, unless none do."""
+    every = config.validate_every
+    return every > 0 and (epoch % every == 0 or epoch == config.num_epochs)
+
+
+def loss_and_perplexity(loss: float) -> str:
+    """Return both as text; perplexity is the exponential of the loss."""
+    return f"loss {loss:.4f}  perplexity {math.exp(min(loss, 50)):.2f}"
+
+
+def best_epoch(history: list[Row], metric: str) -> int:
+    """Return the epoch with the highest CIDEr or the lowest loss; the last if none was validated.
+
+    metric  "CIDEr" or "loss", as TrainConfig.best_metric
+    """
+    sign, name = (1, "CIDEr") if metric == "CIDEr" else (-1, "val_loss")
+    validated = [row for row in history if name in row]
+    candidates = validated or history[-1:] or [{"epoch": 0}]
+    return max(candidates, key=lambda row: sign * row.get(name, 0))["epoch"]
+
+
+def write_history(path: Path, history: list[Row]) -> None:
+    """Write a table with a row for each epoch."""
+    with readable_write_errors(path), atomic_write(path, "w") as file:
+        columns = max(history, key=len)  # an epoch without validation has fewer
+        table = csv.DictWriter(file, fieldnames=list(columns), lineterminator="\n")
+        table.writeheader()
+        table.writerows(history)
+
+
+def read_history(path: Path) -> list[Row]:
+    """Return the rows that `write_history` wrote, without the numbers that were not measured."""
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    return [row | {"epoch": int(row["epoch"])} for row in rows]
+
+
+class TrainingLog:
+    """Lines for the screen and the log file; numbers and captions for TensorBoard, if wanted.
+
+    Of several processes only the first one writes.
+    """
+
+    def __init__(self, config: TrainConfig):
+        self.path = Path(config.out, config.log_file)
+        self.board: Any = None
+        self.is_writer = distributed.rank() == 0
+        if self.is_writer and not config.resume:
+            with readable_write_errors(self.path):
+                self.path.parent.mkdir(parents=True, exist_ok=True)
+                self.path.write_text("", encoding="utf-8")
+        if self.is_writer and config.tensorboard:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                raise ValueError("--tensorboard needs `pip install tensorboard`.") from None
+            self.board = SummaryWriter(config.out)
+
+    def __call__(self, line: str) -> None:
+        """Print a line, and append it to the log file."""
+        if self.is_writer:
+            print(line, flush=True)
+            with readable_write_errors(self.path), open(self.path, "a", encoding="utf-8") as file:
+                print(line, file=file)
+
+    def epoch(self, row: Row, examples: dict[str, str]) -> None:
+        """Report the numbers of an epoch, and the captions of a few photos, always the same."""
+        for name, text in examples.items():
+            self(f"    {name}: {text}")
+        self("  ".join(f"{name} {round(value, 4):.4g}" for name, value in row.items()))
+        if self.board:
+            for name, value in row.items():
+                self.board.add_scalar(name, value, row["epoch"])
+            for name, text in examples.items():
+                self.board.add_text(name, text, row["epoch"])
+            self.board.flush()
