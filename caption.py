@@ -21,7 +21,7 @@ from captioning.files import atomic_write, cli_errors
 from captioning.inference.captioner import TOY_WARNING, Caption, Captioner
 from captioning.inference.sampling import sample
 from captioning.inference.search import attention_weights, beam_search, greedy
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 
 __all__ = ["Captioner", "attention_weights", "beam_search", "greedy", "load_pair", "sample"]
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -80,7 +80,10 @@ def parse_args() -> argparse.Namespace:
         parser.add_argument(f"--{part}-file", action="append", help=about)
     parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument(
-        "--beam-size", type=int, default=3, help="captions kept at each step (%(default)s); 1: greedy"
+        "--beam-size",
+        type=int,
+        default=3,
+        help="captions kept at each step (%(default)s); 1: greedy",
     )
     parser.add_argument(
         "--alpha", type=float, default=0.7, help="exponent of the length penalty (%(default)s)"
@@ -116,7 +119,9 @@ def run(args: argparse.Namespace) -> int:
     encoder_files = args.encoder_file or [DEFAULT_RUN + "encoder.pkl"]
     decoder_files = args.decoder_file or [DEFAULT_RUN + "decoder.pkl"]
     if args.attention and len(encoder_files) > 1:
-        raise ValueError("--attention draws the attention of one captioner; give one pair of files.")
+        raise ValueError(
+            "--attention draws the attention of one captioner; give one pair of files."
+        )
     if args.attention and Path(args.attention).suffix.lower() not in (".png", ".jpg", ".pdf"):
         raise ValueError("--attention writes a figure: name a file that ends in .png.")
     captioner = Captioner.load(encoder_files, decoder_files, args.weights, args.device)

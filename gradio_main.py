@@ -133,9 +133,7 @@ class CaptionService:
         try:
             return self.pool.submit(work, *arguments).result(timeout=TIMEOUT)
         except TimeoutError:
-            raise ValueError(
-                f"This photo took more than {TIMEOUT} s; try a smaller one."
-            ) from None
+            raise ValueError(f"This photo took more than {TIMEOUT} s; try a smaller one.") from None
 
     def ask(
         self, upload: dict | None, name: str, beam_size: int, alpha: float
@@ -179,11 +177,7 @@ def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -
         f'<img alt="" src="{as_url(attention_overlay(weights), "PNG")}"></label>'
         for word, weights in zip(best.words, maps, strict=True)
     )
-    legend = (
-        "Attention before"
-        if is_attention
-        else "No attention in this decoder: Grad-CAM of"
-    )
+    legend = "Attention before" if is_attention else "No attention in this decoder: Grad-CAM of"
     return f"""<p class="best" aria-live="polite">{escape(best.text) or "(no words)"}
         <data>score {best.score:.2f}</data></p>
         <ol class="others" start="2">{rows}</ol>
@@ -282,7 +276,9 @@ EMPTY_HTML = '<p class="invitation">Upload, paste or take a photo, or choose a d
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Open the web page.")
-    parser.add_argument("--models", default=HERE / "models", help="folder with a folder for each captioner")
+    parser.add_argument(
+        "--models", default=HERE / "models", help="folder with a folder for each captioner"
+    )
     parser.add_argument("--weights", help="backbone weights, if not where the encoder files say")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
@@ -293,7 +289,9 @@ def main() -> None:
     arguments = parser.parse_args()
     with cli_errors(), tempfile.TemporaryDirectory() as folder:
         pairs = find_captioners(arguments.models)
-        page = make_page(CaptionService(pairs, arguments.weights, arguments.device), draw_examples(folder))
+        page = make_page(
+            CaptionService(pairs, arguments.weights, arguments.device), draw_examples(folder)
+        )
         launch(page, arguments.host, arguments.port, arguments.share)
 
 

@@ -24,7 +24,7 @@ from captioning import distributed
 from captioning.device import get_device
 from captioning.files import cli_errors, remove_partial_files
 from captioning.models.decoder import Decoder
-from captioning.models.serialization import Saved, copy_best, save_pair
+from captioning.inference.serialization import Saved, copy_best, save_pair
 from captioning.training.checkpoint import (
     Progress,
     TrainState,

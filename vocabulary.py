@@ -76,7 +76,7 @@ class Vocabulary:
         pad_word: str = "<pad>",
         tokenizer: Callable[[str], list[str]] = tokenize,
     ) -> "Vocabulary":
-        """Keep the words that occur at least `vocab_threshold` times in `captions` (lists of words).
+        """Keep words with at least `vocab_threshold` occurrences in `captions` (lists of words).
 
         The most frequent word comes first, ties in alphabetical order; at most `max_size` words.
         """
@@ -94,7 +94,9 @@ class Vocabulary:
         try:
             return cls(read_json(vocab_file)["words"])
         except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{vocab_file} is not a vocabulary ({error}). Build it again.") from None
+            raise ValueError(
+                f"{vocab_file} is not a vocabulary ({error}). Build it again."
+            ) from None
 
     def save(self, vocab_file: PathLike) -> None:
         """Write the words as JSON, one a line."""

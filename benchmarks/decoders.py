@@ -25,7 +25,7 @@ import metrics
 from captioning.data.coco import find_split, read_captions
 from captioning.features.cache import extract_features
 from model import DECODERS
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from captioning.inference.search import greedy
 from captioning.training.config import TrainConfig
 from captioning.toy.grading import grade

@@ -30,7 +30,7 @@ from captioning.training import loaders as batches
 from captioning.data.coco import CaptionSet, read_captions
 from model import EncoderCNN, make_decoder
 from captioning.data.photos import read_photo
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from captioning.training.config import TrainConfig
 from captioning.device import get_device
 from captioning.training.losses import caption_loss

@@ -1,10 +1,10 @@
 """The machine: which device, which precision, whether it can compile, how to use its threads.
 
-    get_device("auto")            the GPU where there is one
-    compute_dtype(device)         bfloat16 where the hardware multiplies it, else float32 or float16
-    can_compile(device)           whether torch.compile has what it needs
-    keep_freed_memory()           glibc keeps freed memory instead of handing it back
-    parallel_map(function, items) results in order, computed ahead by a few threads
+get_device("auto")            the GPU where there is one
+compute_dtype(device)         bfloat16 where the hardware multiplies it, else float32 or float16
+can_compile(device)           whether torch.compile has what it needs
+keep_freed_memory()           glibc keeps freed memory instead of handing it back
+parallel_map(function, items) results in order, computed ahead by a few threads
 """
 
 import contextlib

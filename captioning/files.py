@@ -1,11 +1,11 @@
 """Files and errors: every module stands on this one. No torch in here.
 
-    atomic_write(path)             a file that is either whole or not there
-    read_json, read_json_list      JSON from a file, or one sentence that says what is wrong
-    cli_errors()                   what a user can fix becomes one sentence and exit status 1
-    readable_write_errors(path)    a full disk or a read-only folder, as a sentence
-    remove_partial_files(folder)   removes what a killed process left half written
-    short_message(error)           a library's message, short enough for a sentence
+atomic_write(path)             a file that is either whole or not there
+read_json, read_json_list      JSON from a file, or one sentence that says what is wrong
+cli_errors()                   what a user can fix becomes one sentence and exit status 1
+readable_write_errors(path)    a full disk or a read-only folder, as a sentence
+remove_partial_files(folder)   removes what a killed process left half written
+short_message(error)           a library's message, short enough for a sentence
 """
 
 import contextlib
@@ -98,6 +98,4 @@ def _parse(path: PathLike) -> object:
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing. Check the path.") from None
     except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, nested without end
-        raise ValueError(
-            f"{path} is not JSON ({error}). Download it or write it again."
-        ) from None
+        raise ValueError(f"{path} is not JSON ({error}). Download it or write it again.") from None

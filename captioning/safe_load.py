@@ -22,8 +22,22 @@ from torch import Tensor, nn
 
 from captioning.files import PathLike
 
-LOAD_ERRORS: tuple[type[Exception], ...] = (pickle.UnpicklingError, zipfile.BadZipFile, RuntimeError, EOFError, ValueError, KeyError)
-LOAD_ERRORS += (TypeError, AttributeError, IndexError, OverflowError, MemoryError, NotImplementedError)
+LOAD_ERRORS: tuple[type[Exception], ...] = (
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    KeyError,
+)
+LOAD_ERRORS += (
+    TypeError,
+    AttributeError,
+    IndexError,
+    OverflowError,
+    MemoryError,
+    NotImplementedError,
+)
 LOAD_ERRORS += (SyntaxError, tokenize.TokenError)  # numpy parses an array's header as Python
 
 
@@ -47,7 +61,9 @@ def safe_load(path: PathLike) -> dict[str, Any]:
             "Download it again from a source you trust, or train it again."
         ) from None
     if not complete:
-        raise ValueError(f"{path} is refused: it has tensors with fewer values than their shapes claim.")
+        raise ValueError(
+            f"{path} is refused: it has tensors with fewer values than their shapes claim."
+        )
     if not isinstance(loaded, dict):
         raise ValueError(f"{path} holds a {type(loaded).__name__}, not weights.")
     return loaded
@@ -97,15 +113,20 @@ def check_state_dict(build: Callable[[], nn.Module], state: dict[str, Tensor]) -
 
 def same_structure(expected: object, found: object) -> bool:
     """Return whether both have the same keys, lengths, shapes, texts and flags."""
-    if isinstance(expected, dict):
-        same = isinstance(found, dict) and expected.keys() == found.keys()
-        return same and all(same_structure(expected[key], found[key]) for key in expected)
-    if isinstance(expected, list | tuple):
-        same = type(expected) is type(found) and len(expected) == len(found)
-        return same and all(same_structure(a, b) for a, b in zip(expected, found, strict=True))
-    if isinstance(expected, Tensor):
-        same = isinstance(found, Tensor) and expected.dtype == found.dtype
-        return same and expected.shape == found.shape
     if isinstance(expected, Real) and not isinstance(expected, bool):
         return isinstance(found, Real) and not isinstance(found, bool)
-    return type(expected) is type(found) and expected == found
+    if type(expected) is not type(found) and not isinstance(expected, Tensor):
+        return False
+    if isinstance(expected, dict) and isinstance(found, dict):
+        if expected.keys() != found.keys():
+            return False
+        return all(same_structure(expected[key], found[key]) for key in expected)
+    if isinstance(expected, list | tuple) and isinstance(found, list | tuple):
+        if len(expected) != len(found):
+            return False
+        return all(same_structure(a, b) for a, b in zip(expected, found, strict=True))
+    if isinstance(expected, Tensor):
+        if not isinstance(found, Tensor):
+            return False
+        return expected.dtype == found.dtype and expected.shape == found.shape
+    return expected == found

@@ -73,8 +73,12 @@ def main() -> None:
         "--run", default="models/toy-attention", help="folder of the teacher's pair"
     )
     parser.add_argument("--out", required=True, help="folder for the photos with its captions")
-    parser.add_argument("--captions", type=int, default=3, help="captions of each photo (%(default)s)")
-    parser.add_argument("--beam-size", type=int, default=5, help="beam size of the search (%(default)s)")
+    parser.add_argument(
+        "--captions", type=int, default=3, help="captions of each photo (%(default)s)"
+    )
+    parser.add_argument(
+        "--beam-size", type=int, default=5, help="beam size of the search (%(default)s)"
+    )
     args = parser.parse_args()
     with cli_errors():
         distill(args.photos, Path(args.run), Path(args.out), args.captions, args.beam_size)

@@ -28,7 +28,7 @@ from captioning.data.photos import PhotoTransform, read_photo
 from captioning.files import PathLike, atomic_write, cli_errors
 from captioning.inference.search import greedy
 from captioning.models.decoder import Decoder
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from model import EncoderCNN
 from vocabulary import ENCLITIC, Vocabulary
 
@@ -64,9 +64,7 @@ class Step(nn.Module):
         return logits, *state
 
 
-def export(
-    encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: PathLike
-) -> list[Path]:
+def export(encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: PathLike) -> list[Path]:
     """Write the three files beside each other; return their paths."""
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MIN_TORCH:
         raise ValueError(
@@ -158,7 +156,9 @@ def main() -> None:
     parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument("--out", default="build/captioner.onnx", help="%(default)s")
     parser.add_argument("--check", nargs="+", help="caption these photos or folders both ways")
-    parser.add_argument("--most", type=int, default=100, help="maximum photos to check (%(default)s)")
+    parser.add_argument(
+        "--most", type=int, default=100, help="maximum photos to check (%(default)s)"
+    )
     args = parser.parse_args()
     with cli_errors():
         parts = load_pair(args.encoder_file, args.decoder_file, args.weights)

@@ -1,7 +1,7 @@
 """The scores that need Java: pycocoevalcap's whole pipeline, with METEOR and SPICE.
 
-    ptb_tokens    captions -> the tokens of Stanford's PTB tokenizer, as papers score them
-    java_scores   {image id: captions} -> scores, times 100
+ptb_tokens    captions -> the tokens of Stanford's PTB tokenizer, as papers score them
+java_scores   {image id: captions} -> scores, times 100
 """
 
 import importlib.util
@@ -56,9 +56,7 @@ def java_scores(references: References, captions: Captions) -> Scores:
         scorers["SPICE"] = Spice()
     else:
         command = "python -m pycocoevalcap.spice.get_stanford_models"
-        print(
-            f"note: no SPICE; download its parser (large) once: `{command}`", file=sys.stderr
-        )
+        print(f"note: no SPICE; download its parser (large) once: `{command}`", file=sys.stderr)
     for name, scorer in scorers.items():
         scores[name] = scorer.compute_score(wanted, given)[0]
     return {name: 100 * float(score) for name, score in scores.items()}

@@ -38,9 +38,7 @@ def tokens(caption: str) -> tuple[str, ...]:
 def ngrams(caption: str) -> Counter[tuple[str, ...]]:
     """Count each sequence of 1 to 4 words in the caption."""
     words = tokens(caption)
-    return Counter(
-        words[i : i + n] for n in range(1, 5) for i in range(max(len(words) - n + 1, 0))
-    )
+    return Counter(words[i : i + n] for n in range(1, 5) for i in range(max(len(words) - n + 1, 0)))
 
 
 def bleu(references: References, captions: Captions) -> list[float]:

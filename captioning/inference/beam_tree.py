@@ -1,7 +1,7 @@
 """The beam search over one photo as a tree: every caption it kept, and what it dropped.
 
-    grow_beam(decoder, features, ...)              the branches, step by step
-    draw_beam_tree(captioner, photo, beam_size)    the tree as a figure
+grow_beam(decoder, features, ...)              the branches, step by step
+draw_beam_tree(captioner, photo, beam_size)    the tree as a figure
 """
 
 from dataclasses import dataclass

@@ -24,7 +24,7 @@ from captioning.files import PathLike
 from captioning.inference.sampling import sample
 from captioning.inference.search import PAD, Hypothesis, beam_search
 from captioning.models.decoder import Decoder
-from captioning.models.ensemble import DecoderEnsemble, EncoderEnsemble, load_ensemble
+from captioning.inference.ensemble import DecoderEnsemble, EncoderEnsemble, load_ensemble
 from model import EncoderCNN
 from vocabulary import Vocabulary
 

@@ -11,6 +11,7 @@ rather than after it trains without warm-up: Xiong et al., 2020, arXiv:2002.0474
 """
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -146,6 +147,8 @@ class TransformerDecoder(Decoder):
     values of the words so far, so a word costs one pass, however long the caption is.
     """
 
+    blocks: Any  # nn.ModuleList of TransformerBlock
+
     def __init__(
         self,
         embed_size: int,
@@ -159,9 +162,8 @@ class TransformerDecoder(Decoder):
         super().__init__(vocab_size, hidden_size, hidden_size, tie_weights)
         nn.init.normal_(self.word_embedding.weight, std=hidden_size**-0.5)
         self.image = nn.Sequential(nn.Linear(embed_size, hidden_size), nn.LayerNorm(hidden_size))
-        self.blocks = nn.ModuleList(
-            TransformerBlock(hidden_size, num_heads, dropout) for _ in range(num_layers)
-        )
+        blocks = [TransformerBlock(hidden_size, num_heads, dropout) for _ in range(num_layers)]
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(hidden_size)
         self.dropout = FastDropout(dropout)
 

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from captioning import distributed
 from captioning.files import PathLike, short_message
-from captioning.models.serialization import Saved, save
+from captioning.inference.serialization import Saved, save
 from captioning.safe_load import LOAD_ERRORS, safe_load, same_structure
 from captioning.training.config import TrainConfig
 from captioning.training.optim import WeightEMA, copy_values
@@ -92,15 +92,14 @@ def load_checkpoint(folder: PathLike, config: TrainConfig | None = None) -> Save
             return None
         raise FileNotFoundError(f"{path} is missing: nothing to resume. Leave out --resume.")
     content = safe_load(path)
-    progress, made_with = content.get("progress"), content.get("config")
-    if not _is_progress(progress) or not _is_config(made_with):
+    if not _is_progress(content.get("progress")) or not _is_config(content.get("config")):
         raise ValueError(
             f"{path} is not a checkpoint of this version of the course; train.py writes them."
         )
     free = set(FREE_TO_CHANGE)
     if wanted.get("schedule") in ("constant", "plateau"):  # other schedules depend on the length
         free.add("num_epochs")
-    for name, value in made_with.items():
+    for name, value in content["config"].items():
         if name not in free and wanted.get(name, value) != value:
             raise ValueError(
                 f"{path} was made with {name}={value!s:.80}, not {wanted[name]}; use the same "

@@ -1,9 +1,9 @@
 """What a run reports: validation scores, the log, the history, the best epoch.
 
-    validate(loader, decoder, vocab)   loss under teacher forcing, scores of free-running captions
-    TrainingLog(config)                lines on screen and in the log file; TensorBoard
-    write_history, read_history        history.csv, a row for each epoch
-    best_epoch(history, metric)        the epoch whose pair is kept in best/
+validate(loader, decoder, vocab)   loss under teacher forcing, scores of free-running captions
+TrainingLog(config)                lines on screen and in the log file; TensorBoard
+write_history, read_history        history.csv, a row for each epoch
+best_epoch(history, metric)        the epoch whose pair is kept in best/
 """
 
 import csv
@@ -40,7 +40,7 @@ def validate(
     for inputs, captions, _ in loader.epoch(0):
         loss, count = caption_loss(decoder, loader.encode(inputs), captions)
         total, words = total + loss.item() * count, words + count
-    texts = {}
+    texts: dict[ImageId, str] = {}
     for ids, inputs in loader.photos(distributed.rank(), distributed.world_size()):
         found = greedy(decoder, loader.encode(inputs)).tolist()
         texts |= {photo: vocab.decode(caption) for photo, caption in zip(ids, found, strict=True)}

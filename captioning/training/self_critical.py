@@ -25,7 +25,7 @@ from captioning.device import get_device
 from captioning.inference.sampling import sample
 from captioning.models.config import DecoderConfig
 from captioning.models.decoder import Decoder
-from captioning.models.serialization import copy_best, load_pair, load_part, save_pair
+from captioning.inference.serialization import copy_best, load_pair, load_part, save_pair
 from captioning.training.checkpoint import load_checkpoint
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import CachedLoader, Loader, prepare_data, prepare_split
@@ -146,7 +146,9 @@ def fine_tune_on_cider(
     loaders, _ = prepare_data(config, encoder)
     loader = loaders["train"]
     if not isinstance(loader, CachedLoader):
-        raise ValueError("Fine-tuning on CIDEr needs cached features: train with a frozen backbone.")
+        raise ValueError(
+            "Fine-tuning on CIDEr needs cached features: train with a frozen backbone."
+        )
     reward = CiderReward(loader.captions.references(), vocab)
     parameters = trainable_parameters(encoder, decoder)
     optimizer = torch.optim.Adam(parameters, lr)

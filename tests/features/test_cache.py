@@ -18,7 +18,7 @@ from captioning.features.cache import FeatureCache, extract_features, transform_
 from captioning.evaluation.scores import evaluate
 from model import EncoderCNN
 from captioning.data.photos import read_photo
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from captioning.inference.search import greedy
 from captioning.features.fast_network import fast_network, fold_batchnorm, in_parallel
 

@@ -1,90 +1,11 @@
-"""Captions held against the truth: verdicts known beforehand, and the references themselves."""
+"""The command that grades captions of the drawn pictures: its columns, its refusals."""
 
 import json
-import random
-import sys
 
 import pytest
 
 import toy_coco
-from benchmarks import toy_truth
-from toy.captions import captions
-from toy.marks import grade, grade_caption, read
-from toy.scenes import scene
-
-
-def thing(number, kind, color, area, words):
-    return {"id": number, "kind": kind, "color": color, "area": area, "words": words}
-
-
-DOG = ["dog", "puppy", "dogs", "puppies"]
-RECORD = {
-    "image_id": 7,
-    "file_name": "COCO_test2014_000000000007.jpg",
-    "setting": "beach",
-    "things": [
-        thing(1, "dog", "brown", 900, DOG),
-        thing(2, "dog", "black", 700, DOG),
-        thing(3, "woman", "green", 2000, ["woman", "lady", "person", "women", "people"]),
-    ],
-    "largest": 3,
-    "unseen": [3],
-    "relations": [
-        {"subject": 1, "relation": "next to", "object": 3},
-        {"subject": 3, "relation": "right of", "object": 1},
-    ],
-}
-
-VERDICTS = [
-    # caption, mistakes, some of the tallies
-    ("A woman in a green dress on the beach.", [], {"colors right": 1, "settings right": 1}),
-    ("Two dogs and a lady by the sea.", [], {"numbers of two or more right": 1, "things right": 2}),
-    ("A brown dog and a black dog near a person.", ["relation"], {"numbers of two or more": 1}),
-    ("A brown dog next to a woman.", ["number"], {"relations right": 1, "largest right": 1}),
-    ("A woman to the right of two dogs.", [], {"relations right": 1}),
-    ("A woman in a red dress at night.", ["color", "setting"], {"colors of unseen pairs": 1}),
-    ("Three dogs and a woman.", ["number"], {"numbers of two or more": 1}),
-    ("A cat in the park.", ["thing", "unnamed", "setting"], {"things": 1, "settings": 1}),
-    ("Two dogs, a woman and a kite.", ["invented thing"], {"things": 3, "things right": 2}),
-    ("Two brown dogs and a woman.", ["color"], {"colors": 1}),
-    ("A woman and two women with two dogs.", ["invented thing"], {"things": 3}),
-    ("", ["unnamed"], {"things": 0, "largest": 1}),
-]
-
-
-@pytest.mark.parametrize(("caption", "mistakes", "tally"), VERDICTS)
-def test_verdicts(caption, mistakes, tally):
-    marks = grade_caption(caption, RECORD)
-    assert [mistake.split(":")[0] for mistake in marks.mistakes] == mistakes
-    assert {key: marks.tally[key] for key in tally} == tally
-
-
-def test_reading_noun_phrases():
-    first, second = read("A pair of orange kitties sitting on top of a plant in a red pot.")
-    assert (first.noun, first.count, first.color) == ("kitties", 2, "orange")
-    assert (second.noun, second.color, second.relation) == ("plant", "red", "on")
-    bear = read("the white stuffed bear")[0]
-    assert (bear.noun, bear.color) == ("stuffed bear", "white")
-
-
-def test_references_are_right():
-    """Grammar and marker check each other: what an annotator says is so, and is understood."""
-    records, said = [], {}
-    for index in range(100):
-        record = {"image_id": index, **scene(11, "marks", index, unseen=index % 5 == 0)[1]}
-        for number, caption in enumerate(captions(record, random.Random(index))):
-            records.append({**record, "image_id": 10 * index + number})
-            said[10 * index + number] = caption
-    marks = grade(said, records)
-    assert marks["mistakes"] == {}
-    assert marks["things named"] > 1.7
-    for question in ("things", "largest", "colors", "settings", "relations"):
-        assert marks[question]["said"] > 200
-        assert marks[question]["right"] == 100
-    assert marks["colors of unseen pairs"]["said"] > 30
-    assert marks["numbers of two or more"]["said"] > 30
-    lengths = [len(read(caption)) for caption in said.values()]
-    assert min(lengths) >= 1
+from recipes import grade_toy
 
 
 @pytest.fixture
@@ -124,8 +45,3 @@ def test_broken_results_are_refused_in_a_sentence(data, tmp_path, change, why, m
     monkeypatch.setattr(sys, "argv", ["toy_truth.py", str(path), "--data", str(data)])
     with pytest.raises(SystemExit, match=why):
         toy_truth.main()
-
-
-def test_captions_of_another_set_are_refused():
-    with pytest.raises(ValueError, match="image id 8"):
-        grade({8: "a dog"}, [RECORD])

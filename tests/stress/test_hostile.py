@@ -23,7 +23,7 @@ from captioning.data.coco import read_captions
 from captioning.training import self_critical
 from captioning.features.cache import extract_features
 from model import EncoderCNN
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from vocabulary import Vocabulary
 
 

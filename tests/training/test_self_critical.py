@@ -11,7 +11,7 @@ import train as train_module
 from captioning.training.losses import CiderReward, self_critical_loss
 from captioning.training.self_critical import complete, main, photo_batches, lr_factor, self_critical, model_soup, without_dropout
 from model import NEEDS_GRID
-from captioning.models.serialization import load_pair, load_part
+from captioning.inference.serialization import load_pair, load_part
 from captioning.inference.sampling import sample
 from captioning.training.config import TrainConfig
 from captioning.training.monitoring import best_epoch, read_history

@@ -8,9 +8,9 @@ from tests.helpers import make, random_captions, random_features
 
 import caption
 from captioning.inference.captioner import Captioner
-from captioning.models.ensemble import DecoderEnsemble, load_ensemble
+from captioning.inference.ensemble import DecoderEnsemble, load_ensemble
 from captioning.data.photos import read_photo
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from captioning.inference.search import beam_search, greedy
 from captioning.training.config import TrainConfig, config_from_args
 from train import main, train

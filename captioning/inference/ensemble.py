@@ -20,6 +20,7 @@ learned", arXiv:1609.06647, section 4.3.3, gained most from it.
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,7 @@ from torch import Tensor, nn
 from captioning.files import PathLike
 from captioning.models.backbone import Backbone
 from captioning.models.decoder import Decoder, State
-from captioning.models.serialization import load_pair
+from captioning.inference.serialization import load_pair
 from model import EncoderCNN
 from vocabulary import Vocabulary
 
@@ -36,6 +37,8 @@ MAX_MEMBERS = 5  # each costs as much as one captioner
 
 class DecoderEnsemble(nn.Module):
     """Decoders that vote. `start` takes a list of features (B, P, E), one for each of them."""
+
+    decoders: Any  # nn.ModuleList of Decoder
 
     def __init__(self, decoders: Sequence[Decoder]):
         super().__init__()
@@ -68,6 +71,7 @@ class EncoderEnsemble(nn.Module):
     """Encoders that share one frozen network: it runs once, and each `embed` reads its grid."""
 
     backbone: Backbone
+    embeds: Any  # nn.ModuleList of StandardizedLinear
 
     def __init__(self, encoders: Sequence[EncoderCNN]):
         super().__init__()
@@ -96,8 +100,8 @@ def load_ensemble(
     """
     if len(encoder_files) != len(decoder_files) or not 1 <= len(encoder_files) <= MAX_MEMBERS:
         raise ValueError(
-            f"an ensemble has 1 to {MAX_MEMBERS} members, an encoder and a decoder file for each, in the "
-            f"same order, not {len(encoder_files)} and {len(decoder_files)}."
+            f"an ensemble has 1 to {MAX_MEMBERS} members, an encoder and a decoder file for each, in "
+            f"the same order, not {len(encoder_files)} and {len(decoder_files)}."
         )
     files = list(zip(encoder_files, decoder_files, strict=True))
     encoders, decoders, words = zip(*(load_pair(*f, weights, device) for f in files), strict=True)
@@ -106,9 +110,13 @@ def load_ensemble(
     if any(vocab.words != words[0].words for vocab in words):
         raise ValueError("the members have different vocabularies; train them on the same data.")
     if any(encoder.config.fine_tune_from for encoder in encoders):
-        raise ValueError("members with fine-tuned backbones cannot share one; train without --fine-tune-from.")
+        raise ValueError(
+            "members with fine-tuned backbones cannot share one; train without --fine-tune-from."
+        )
     if len({encoder.backbone.tta for encoder in encoders}) > 1:
-        raise ValueError("some members use test-time augmentation and some do not; train all with or without --tta.")
+        raise ValueError(
+            "some members use test-time augmentation and some do not; train all with --tta or none."
+        )
     if len({encoder.backbone.fingerprint() for encoder in encoders}) > 1:
         raise ValueError("the members were trained on different backbones; they must share one.")
     return EncoderEnsemble(encoders), DecoderEnsemble(decoders), words[0]

@@ -16,7 +16,7 @@ from captioning.safe_load import safe_load
 from captioning.inference.captioner import Captioner
 from captioning.data.coco import read_captions
 from model import EncoderCNN, make_decoder
-from captioning.models.serialization import copy_best, load_pair, save_pair
+from captioning.inference.serialization import copy_best, load_pair, save_pair
 from vocabulary import Vocabulary
 
 WORDS = ["<start>", "<end>", "<unk>", "<pad>", "a", "red", "ball", "box", "snow"]
