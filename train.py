@@ -11,7 +11,7 @@ After epoch i: encoder-i.pkl and decoder-i.pkl; also best/, history.csv, trainin
 checkpoint.pkl, from which `--resume` continues. Several processes: captioning/distributed.py.
 """
 
-import itertools
+import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ import torch
 from torch import nn
 
 from captioning import distributed
-from captioning.device import get_device
+from captioning.device import get_device, prefetch
 from captioning.files import cli_errors, remove_partial_files
-from captioning.models.decoder import Decoder
 from captioning.inference.serialization import Saved, copy_best, save_pair
+from captioning.models.decoder import Decoder
 from captioning.training.checkpoint import (
     Progress,
     TrainState,
@@ -33,13 +33,14 @@ from captioning.training.checkpoint import (
     save_checkpoint,
 )
 from captioning.training.config import TrainConfig, parse_config
-from captioning.training.loaders import Loader, prepare_data
+from captioning.training.loaders import Loader
 from captioning.training.losses import caption_loss
 from captioning.training.monitoring import (
     Row,
     TrainingLog,
     best_epoch,
     loss_and_perplexity,
+    require_finite,
     should_validate,
     validate,
     write_history,
@@ -52,6 +53,8 @@ from captioning.training.optim import (
     make_schedule,
     trainable_parameters,
 )
+from captioning.training.overfit import learn_batch_by_heart
+from captioning.training.preparation import prepare_data
 from captioning.training.self_critical import complete_run
 from model import EncoderCNN, build_decoder
 from vocabulary import Vocabulary
@@ -71,7 +74,6 @@ class Run:
     decoder: Decoder
     vocab: Vocabulary
     loaders: dict[str, Loader]
-    fingerprint: str  # of the backbone before any fine-tuning
     steps: int  # in an epoch
     state: TrainState
     progress: Progress
@@ -84,6 +86,8 @@ def train(config: TrainConfig) -> list[Row]:
     Raises ValueError or OSError, one sentence, where options, data or files do not fit.
     """
     run = setup_run(config)
+    if run.progress.epoch > config.num_epochs:
+        run.log(f"this run is finished: all its {config.num_epochs} epochs are done")
     while run.progress.epoch <= config.num_epochs:
         waited = run.progress.epoch - 1 - best_epoch(run.progress.history, config.best_metric)
         if config.patience and waited >= config.patience:
@@ -115,14 +119,13 @@ def setup_run(config: TrainConfig) -> Run:
 
     # 2. what is trained, and how
     parameters = trainable_parameters(encoder, decoder)
-    steps = 1 if config.overfit_batch else loaders["train"].steps()
+    steps = loaders["train"].steps()
     optimizer = make_optimizer(config, encoder, decoder)
     schedule = make_schedule(config, optimizer, steps * config.num_epochs)
-    state = TrainState(parameters, optimizer, schedule, WeightEMA(parameters, config.ema_decay))
+    ema = WeightEMA(parameters, config.ema_decay)
+    state = TrainState(parameters, optimizer, schedule, ema, vocab.words, fingerprint)
     progress = restore_checkpoint(saved, state) if saved else Progress(uuid.uuid4().hex[:12])
-    return Run(
-        config, device, encoder, decoder, vocab, loaders, fingerprint, steps, state, progress, log
-    )
+    return Run(config, device, encoder, decoder, vocab, loaders, steps, state, progress, log)
 
 
 def open_log(config: TrainConfig, saved: Saved | None) -> TrainingLog:
@@ -144,8 +147,9 @@ def train_epoch(run: Run) -> None:
     run.encoder.train()
     run.decoder.train()
     began, first = time.monotonic() - progress.seconds, progress.step
-    batches = run.loaders["train"].epoch(1 if config.overfit_batch else progress.epoch, first)
-    batches = itertools.islice(batches, run.steps - first)
+    batches = run.loaders["train"].epoch(progress.epoch, first)
+    if run.device.type == "cuda":
+        batches = prefetch(batches)
     for step, (inputs, captions, share) in enumerate(batches, first + 1):
         with autocast(config, run.device):
             loss, _ = caption_loss(
@@ -167,9 +171,7 @@ def train_epoch(run: Run) -> None:
             state.schedule.step()
         state.ema.update()
         progress.loss += loss  # a tensor: reading its value would wait for the GPU
-        if step % config.print_every == 0:
-            where = f"epoch {progress.epoch} step {step}/{run.steps}"
-            run.log(f"{where}  {loss_and_perplexity(loss.item())}")
+        run.log.step(progress.epoch, step, run.steps, loss)
         if config.checkpoint_every and step % config.checkpoint_every == 0:
             progress.step, progress.seconds = step, time.monotonic() - began
             save_checkpoint(config, progress, state)
@@ -183,11 +185,15 @@ def finish_epoch(run: Run) -> None:
     row: Row = {"epoch": epoch, "loss": float(progress.loss) / run.steps}
     row["seconds"] = progress.seconds
     examples: dict[str, str] = {}
+    require_finite("training loss", row["loss"])
     run.log(f"epoch {epoch} done      {loss_and_perplexity(row['loss'])}")
     with run.state.ema.applied():
         if "val" in run.loaders and should_validate(config, epoch):
             with autocast(config, run.device):
-                scores, texts = validate(run.loaders["val"], run.decoder, run.vocab)
+                scores, texts = validate(
+                    run.loaders["val"], run.decoder, run.vocab, config.val_beam_size
+                )
+            require_finite("validation loss", scores["val_loss"])
             row |= scores
             for photo in run.loaders["val"].captions.photos[:EXAMPLES]:
                 examples[photo.path.name] = texts.get(photo.id, "(unreadable)")
@@ -196,7 +202,7 @@ def finish_epoch(run: Run) -> None:
         keep = epoch in (best, config.num_epochs) or epoch % config.save_every == 0
         if is_writer and keep:
             pair = (run.encoder, run.decoder, run.vocab)
-            save_pair(out, epoch, *pair, progress.run_id, run.fingerprint)
+            save_pair(out, epoch, *pair, progress.run_id, run.state.fingerprint)
         if is_writer and epoch == best:
             copy_best(out, epoch)
     if config.schedule == "plateau":
@@ -211,6 +217,8 @@ def finish_epoch(run: Run) -> None:
 def main() -> None:
     with cli_errors():
         config = parse_config("Train a captioner.")
+        if config.overfit_batch:
+            sys.exit(not all(map(learn_batch_by_heart, config.split_by_decoder())))
         with distributed.init_distributed(config.device):
             for one in config.split_by_decoder():
                 train(one)

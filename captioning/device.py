@@ -43,15 +43,27 @@ def get_device(name: str = "auto") -> torch.device:
 def compute_dtype(device: torch.device) -> torch.dtype:
     """Return the precision to compute in: bfloat16 where the hardware multiplies it.
 
-    Recent GPUs and CPUs with AVX512-BF16 or AMX do; other GPUs get float16, other CPUs float32.
+    Recent GPUs and CPUs with AVX512-BF16 or AMX do; other CPUs get float32.
     """
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return cuda_dtype(torch.cuda.get_device_capability(device))
     if device.type == "cpu":
         probes = ("_is_avx512_bf16_supported", "_is_amx_tile_supported")
         if any(getattr(torch.cpu, probe, bool)() for probe in probes):
             return torch.bfloat16
     return torch.float32
+
+
+def cuda_dtype(capability: tuple[int, int]) -> torch.dtype:
+    """Return the precision for a GPU of that compute capability, by what it does in hardware.
+
+    From 8.0 on (A100, RTX 30) bfloat16; 7.x (V100, T4) float16, because there torch only emulates
+    bfloat16, slowly; older GPUs float32. Float16 is used for the frozen network alone: training
+    would need its loss scaled, so on those GPUs it stays in float32.
+    """
+    if capability >= (8, 0):
+        return torch.bfloat16
+    return torch.float16 if capability >= (7, 0) else torch.float32
 
 
 def can_compile(device: torch.device) -> bool:
@@ -89,3 +101,19 @@ def parallel_map(
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()
+
+
+def prefetch(items: Iterable[Item], ahead: int = 2) -> Iterator[Item]:
+    """Yield `items` in order; a thread computes the next ones while the caller uses these."""
+    iterator = iter(items)
+    waiting: deque[Future[Item]] = deque()
+    with ThreadPoolExecutor(1) as pool:
+        for _ in range(ahead):
+            waiting.append(pool.submit(next, iterator))
+        while True:
+            try:
+                item = waiting.popleft().result()
+            except StopIteration:
+                return
+            waiting.append(pool.submit(next, iterator))
+            yield item

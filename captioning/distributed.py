@@ -101,7 +101,8 @@ def readable_errors() -> Iterator[None]:
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:120]
         raise ConnectionError(
-            f"process {rank()} lost the other processes: one of them died, or the network did ({reason}). {RESUME_HINT}"
+            f"process {rank()} lost the other processes: one of them died, or the network did "
+            f"({reason}). {RESUME_HINT}"
         ) from None
 
 
@@ -110,11 +111,10 @@ def shard(rows: Rows) -> Rows:
     return rows[rank() :: world_size()]
 
 
-def share_of(lengths: Tensor) -> BatchShare:
-    """lengths (B,) of a whole batch's captions -> this process's share of that batch"""
-    words = lengths - 1  # <start> is not a target
-    mine = shard(words)
-    return BatchShare(int(mine.sum()) / int(words.sum()), len(mine) / len(words))
+def share_of(mine: Tensor, batch: Tensor) -> BatchShare:
+    """lengths (R,) of this process's captions, lengths of the whole batch's -> its share"""
+    own_words, words = mine - 1, batch - 1  # <start> is not a target
+    return BatchShare(int(own_words.sum()) / int(words.sum()), len(mine) / len(batch))
 
 
 def sum_gradients(parameters: list[nn.Parameter], loss: Tensor) -> Tensor:

@@ -45,15 +45,20 @@ def remove_partial_files(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def readable_write_errors(path: PathLike) -> Iterator[None]:
-    """Turn a full disk or a read-only folder into one sentence (torch.save: RuntimeError)."""
+def readable_write_errors(
+    path: PathLike, hint: str = "free some space or choose another folder"
+) -> Iterator[None]:
+    """Turn a full disk or a read-only folder into one sentence (torch.save: RuntimeError).
+
+    hint  what the user can do about it
+    """
     try:
         yield
     except (OSError, RuntimeError) as error:
         reason = getattr(error, "strerror", None) or short_message(error)
         raise OSError(
-            f"{path} could not be written ({reason}). Free some space or choose another folder; "
-            "what was saved before is unharmed, and --resume continues from it."
+            f"{path} could not be written ({reason}): {hint}. What was saved before is unharmed, "
+            "and --resume continues from it."
         ) from None
 
 

@@ -7,8 +7,8 @@
     bootstrap_intervals   how far they would move with other images
 
 Everywhere `references` is {image id: [caption, ...]} and `captions` is {image id: caption}, plain
-strings. `bleu`, `rouge_l` and `CiderD` return what `pycocoevalcap` returns on the same tokens (CIDEr
-is near 1 for a good captioner); `per_image`, `evaluate` and what follows from them are times 100.
+strings. `bleu`, `rouge_l` and `CiderD` return what `pycocoevalcap` returns on the same tokens (a
+CIDEr near 1 is good); `per_image`, `evaluate` and what follows from them are times 100.
 """
 
 import functools

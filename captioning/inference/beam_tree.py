@@ -23,7 +23,7 @@ KEPT, DROPPED, INK = "#00805E", "#A7ABB3", "#22252B"
 
 @dataclass(frozen=True)
 class Branch:
-    """A caption that the beam considered: its words so far, log-probability, whether it was kept."""
+    """A caption that the beam considered: its words so far, its log-probability, its fate."""
 
     words: tuple[int, ...]
     logprob: float

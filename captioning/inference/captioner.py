@@ -15,16 +15,15 @@ from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor
 
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.device import compute_dtype, get_device, parallel_map
 from captioning.features.fast_network import FastBackbone
 from captioning.files import PathLike
+from captioning.inference.ensemble import DecoderEnsemble, EncoderEnsemble, load_ensemble
 from captioning.inference.sampling import sample
 from captioning.inference.search import PAD, Hypothesis, beam_search
 from captioning.models.decoder import Decoder
-from captioning.inference.ensemble import DecoderEnsemble, EncoderEnsemble, load_ensemble
 from model import EncoderCNN
 from vocabulary import Vocabulary
 

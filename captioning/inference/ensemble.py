@@ -26,9 +26,9 @@ import torch
 from torch import Tensor, nn
 
 from captioning.files import PathLike
+from captioning.inference.serialization import load_pair
 from captioning.models.backbone import Backbone
 from captioning.models.decoder import Decoder, State
-from captioning.inference.serialization import load_pair
 from model import EncoderCNN
 from vocabulary import Vocabulary
 
@@ -100,8 +100,8 @@ def load_ensemble(
     """
     if len(encoder_files) != len(decoder_files) or not 1 <= len(encoder_files) <= MAX_MEMBERS:
         raise ValueError(
-            f"an ensemble has 1 to {MAX_MEMBERS} members, an encoder and a decoder file for each, in "
-            f"the same order, not {len(encoder_files)} and {len(decoder_files)}."
+            f"an ensemble has 1 to {MAX_MEMBERS} members, an encoder and a decoder file for each, "
+            f"in the same order, not {len(encoder_files)} and {len(decoder_files)}."
         )
     files = list(zip(encoder_files, decoder_files, strict=True))
     encoders, decoders, words = zip(*(load_pair(*f, weights, device) for f in files), strict=True)

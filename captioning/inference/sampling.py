@@ -77,7 +77,7 @@ def _draw(probability: Tensor, noise: Tensor) -> Tensor:
 
 
 class _Unfinished:
-    """The captions still being written. Once most have ended, the others are dropped: half the work.
+    """The captions still being written; once most have ended, the rest are computed alone.
 
     rows   (R,) numbers of the captions whose state is kept
     ended  (R,) which of them have ended

@@ -49,7 +49,7 @@ def next_word_logprobs(
 
     The softmax runs over all V words before any is forbidden, so the rest keep the model's own
     log-probabilities. `<start>` and `<pad>` are never words of a caption. With
-    `no_repeat_ngram_size=n` the word that would complete an n-gram for the second time is forbidden.
+    `no_repeat_ngram_size=n` a word that would complete an n-gram a second time is forbidden.
     """
     logprobs = logits.float().log_softmax(dim=-1)
     logprobs[:, [START, PAD]] = -torch.inf

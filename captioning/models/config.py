@@ -10,6 +10,7 @@ They travel inside the saved files, and `train.py` makes its command line from t
 """
 
 import dataclasses
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,6 +47,8 @@ def check_options(config: Any) -> None:
 
 
 def _out_of_range(value: Any, allowed: Any) -> str | None:
+    if isinstance(value, float) and not math.isfinite(value):
+        return "a finite number"
     if allowed["lt"] is not None and not allowed["ge"] <= value < allowed["lt"]:
         return f"in [{allowed['ge']}, {allowed['lt']})"
     if allowed["ge"] is not None and not value >= allowed["ge"]:

@@ -9,6 +9,7 @@ the moving average and the random number generators of every process.
 """
 
 import dataclasses
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ from captioning.training.optim import WeightEMA, copy_values
 
 PLAIN = str | int | float | bool | tuple | None  # types of the values of a config
 OPTIMIZER_STATE = ({"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"})  # Adam's, SGD's
-FREE_TO_CHANGE = {  # what a resumed run may set otherwise
+FREE_TO_CHANGE = {  # what a resumed run may set otherwise; weights have a fingerprint of their own
     "resume", "patience", "print_every", "save_every", "checkpoint_every", "num_workers", "out",
-    "tensorboard", "log_file",
+    "tensorboard", "log_file", "device", "weights", "cache_dir",
 }  # fmt: skip
 
 
@@ -53,12 +54,14 @@ class Progress:
 
 @dataclass
 class TrainState:
-    """What a step of training changes."""
+    """What a step of training changes, and what it must find as it was."""
 
     parameters: list[nn.Parameter]
     optimizer: torch.optim.Optimizer
     schedule: LRScheduler | ReduceLROnPlateau
     ema: WeightEMA
+    words: list[str]  # of the vocabulary: their ids are rows of the weights
+    fingerprint: str  # of the backbone before any fine-tuning
 
 
 def save_checkpoint(config: TrainConfig, progress: Progress, state: TrainState) -> None:
@@ -69,6 +72,8 @@ def save_checkpoint(config: TrainConfig, progress: Progress, state: TrainState) 
     content = {
         "config": dataclasses.asdict(config),
         "progress": vars(progress),
+        "words": state.words,
+        "fingerprint": state.fingerprint,
         "weights": [parameter.detach() for parameter in state.parameters],
         "ema": {"steps": state.ema.steps, "weights": state.ema.average},
         "optimizer": state.optimizer.state_dict(),
@@ -100,12 +105,22 @@ def load_checkpoint(folder: PathLike, config: TrainConfig | None = None) -> Save
     if wanted.get("schedule") in ("constant", "plateau"):  # other schedules depend on the length
         free.add("num_epochs")
     for name, value in content["config"].items():
-        if name not in free and wanted.get(name, value) != value:
+        if name not in free and _canonical(name, wanted.get(name, value)) != _canonical(
+            name, value
+        ):
             raise ValueError(
                 f"{path} was made with {name}={value!s:.80}, not {wanted[name]}; use the same "
                 "options to resume, or another folder to start again."
             )
     return content
+
+
+def _canonical(name: str, value: Any) -> Any:
+    """Return the value in a form in which the same folder, however written, is equal."""
+    if name != "data":
+        return value
+    folders = (value,) if isinstance(value, str) else value
+    return tuple(os.path.realpath(folder) for folder in folders)
 
 
 def _is_progress(value: object) -> bool:
@@ -142,6 +157,10 @@ def restore_checkpoint(saved: Saved, state: TrainState) -> Progress:
 
 def _check_checkpoint(saved: Saved, progress: Progress, state: TrainState) -> None:
     """Raise ValueError where the checkpoint's values do not fit the models of this run."""
+    if saved["words"] != state.words:
+        raise ValueError("its vocabulary has other words: the captions have changed since")
+    if saved["fingerprint"] != state.fingerprint:
+        raise ValueError("it was made with other backbone weights")
     if [row["epoch"] for row in progress.history] != list(range(1, progress.epoch)):
         raise ValueError("its history does not lead to its epoch")
     expected = {
@@ -154,9 +173,10 @@ def _check_checkpoint(saved: Saved, progress: Progress, state: TrainState) -> No
     groups = state.optimizer.state_dict()["param_groups"]
     if not same_structure(groups, saved["optimizer"]["param_groups"]):
         raise ValueError("its optimizer has other parameters")
-    for number, memory in saved["optimizer"]["state"].items():
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    for number, memory in saved["optimizer"]["state"].items():  # numbered in its own order
         fits = memory.keys() in OPTIMIZER_STATE and all(
-            is_valid_optimizer_state(name, value, state.parameters[number])
+            is_valid_optimizer_state(name, value, parameters[number])
             for name, value in memory.items()
         )
         if not fits:

@@ -35,15 +35,19 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     )
     vocab_threshold: int = option(5, "minimum occurrences of a word in the vocabulary", ge=1)
     max_vocab_size: int | None = option(
-        None, "maximum vocabulary size, without the special words", ge=0
+        None, "maximum vocabulary size, without the special words", ge=1
     )
     num_samples: int | None = option(
-        None, "number of photos of each split and folder to use, for a quick try"
+        None, "number of photos of each split and folder to use, for a quick try", ge=1
     )
     views: int = option(
         1, "views of each photo in the feature cache: the whole photo, then random crops", ge=1
     )
-    num_workers: int = option(0, "processes that read photos where features are not cached")
+    num_workers: int = option(0, "processes that read photos where features are not cached", ge=0)
+    cache_dir: str | None = option(
+        None,
+        "folder for the feature caches; by default the folder features inside each data folder",
+    )
     # model
     decoder: str | SEVERAL = option(
         "lstm", "kind of decoder, or several, trained in turn on the same features", tuple(DECODERS)
@@ -54,17 +58,17 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     batch_size: int = option(128, "captions per step", ge=1)
     optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd"))
     lr: float = option(2e-3, "learning rate", gt=0)
-    fine_tune_lr: float = option(1e-5, "learning rate of the fine-tuned backbone layers")
-    weight_decay: float = option(0.0, "weight decay (adamw, sgd)")
+    fine_tune_lr: float = option(1e-5, "learning rate of the fine-tuned backbone layers", gt=0)
+    weight_decay: float = option(0.0, "weight decay (adamw, sgd)", ge=0)
     schedule: str = option(
         "constant", "learning rate schedule", ("constant", "cosine", "onecycle", "plateau")
     )
-    grad_clip: float = option(5.0, "maximum norm of the gradient; 0: no clipping")
+    grad_clip: float = option(5.0, "maximum norm of the gradient; 0: no clipping", ge=0)
     label_smoothing: float = option(
         0.0, "probability that label smoothing spreads over all words", ge=0, lt=1
     )
     attention_penalty: float = option(
-        1.0, "weight of the doubly stochastic attention penalty (arXiv:1502.03044)"
+        1.0, "weight of the doubly stochastic attention penalty (arXiv:1502.03044)", ge=0
     )
     scheduled_sampling: float = option(
         0.0, "probability that an input word is the model's own prediction", ge=0, lt=1
@@ -74,9 +78,9 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         ge=0, lt=1,
     )  # fmt: skip
     overfit_batch: bool = option(
-        False, "learn one batch by heart: a test that everything is connected"
+        False, "only learn a few captions by heart, to test that everything is connected"
     )
-    seed: int = option(0, "seed of all random numbers")
+    seed: int = option(0, "seed of all random numbers", ge=0, lt=2**31)
     # machine
     device: str = option("auto", "auto, cpu, cuda or mps")
     precision: str = option(
@@ -88,16 +92,22 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     save_every: int = option(
         1, "epochs between saved pairs; the last and the best are always kept", ge=1
     )
-    print_every: int = option(100, "steps between lines of the log", ge=1)
-    checkpoint_every: int = option(
-        0, "steps between checkpoints inside an epoch; 0: at the end of each epoch"
+    print_every: int = option(
+        100, "steps between lines on the screen; the log file has a line for each step", ge=1
     )
-    validate_every: int = option(1, "epochs between validations; 0: never")
+    checkpoint_every: int = option(
+        0, "steps between checkpoints inside an epoch; 0: at the end of each epoch", ge=0
+    )
+    validate_every: int = option(1, "epochs between validations; 0: never", ge=0)
+    val_samples: int | None = option(
+        None, "number of photos of each val split to validate on; by default all", ge=1
+    )
+    val_beam_size: int = option(1, "beam size of the validation captions; 1: greedy", ge=1)
     log_file: str = option("training.log", "name of the log, in the folder given by --out")
     tensorboard: bool = option(False, "also write TensorBoard logs (pip install tensorboard)")
     best_metric: str = option("CIDEr", "validation metric that decides which pair is the best",
                               ("CIDEr", "loss"))  # fmt: skip
-    patience: int = option(0, "epochs without a better one before training stops; 0: never")
+    patience: int = option(0, "epochs without a better one before training stops; 0: never", ge=0)
     resume: bool = option(False, "continue from checkpoint.pkl in the folder given by --out")
     recipe: str | None = option(
         None, "a set of good defaults; best: as found on Flickr8k (RECIPES in training/config.py)",
@@ -132,6 +142,8 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     def split_by_decoder(self) -> list["TrainConfig"]:
         """Return one config for each captioner of the run: its own kind, seed and folder.
 
+        Decoders that need the grid come first: pooled features are then computed from it.
+
         With `resume`, captioners that had not begun begin. Raises ValueError for too many.
         """
         if isinstance(self.decoder, str):
@@ -140,11 +152,13 @@ class TrainConfig(EncoderConfig, DecoderOptions):
             raise ValueError(
                 f"a run trains 1 to {MAX_DECODERS} captioners, not {len(self.decoder)}."
             )
-        configs = []
-        for i, kind in enumerate(self.decoder):
+        configs: list[TrainConfig] = []
+        order = sorted(range(len(self.decoder)), key=lambda i: self.decoder[i] not in NEEDS_GRID)
+        for i in order:  # those on the grid first: the mean over all places follows from it
+            kind = self.decoder[i]
             repeats = self.decoder[:i].count(kind)  # the same kind again gets another seed
             out = os.path.join(self.out, f"{kind}-{repeats + 1}" if repeats else kind)
-            begun = not i or os.path.isfile(os.path.join(out, self.log_file))
+            begun = not configs or os.path.isfile(os.path.join(out, self.log_file))
             own: dict[str, Any] = {"decoder": kind, "seed": self.seed + i, "out": out}
             configs.append(dataclasses.replace(self, **own, resume=self.resume and begun))
         return configs

@@ -1,43 +1,38 @@
-"""From a folder of data to the batches of an epoch: from cached features, or from the photos.
+"""The batches of an epoch: from cached features, or from the photos themselves.
 
-    prepare_data(config, encoder)   the vocabulary, and a loader for each split
-    CachedLoader                    features by index; no file is opened, no photo decoded
-    PhotoLoader                     photos decoded in every epoch, for a backbone that is trained
+    CachedLoader   features by index; no file is opened, no photo decoded
+    PhotoLoader    photos decoded in every epoch, for a backbone that is trained
 
 Both loaders answer the same two questions: `epoch(number)` yields (inputs, captions, share), every
 caption once; `photos()` yields (ids, inputs), every photo once. `to_grid(inputs)` is the grid
-(B, P, D) of the backbone, `encode(inputs)` are features (B, P, E): the training loop need not know
-which loader it has.
+(B, P, D) of the backbone, `encode(inputs)` are features, one row for each caption (R, P, E) or for
+each image, of which R / B captions follow each other: the training loop need not know which loader
+it has.
 
 The batches of an epoch follow from its number and the seed alone. Of several processes each yields
 its share of every batch; together they see what one process would have seen.
 """
 
-import filecmp
-from collections import defaultdict
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from captioning import distributed
-from captioning.data.coco import CaptionSet, ImageId, has_split, read_captions
-from captioning.data.photos import read_photo
-from captioning.device import parallel_map
+from captioning.data.coco import CaptionSet, ImageId, Photo
+from captioning.data.photos import PhotoTransform, read_photo
 from captioning.distributed import BatchShare, share_of
-from captioning.features.cache import FeatureCache, extract_features, transform_of
-from captioning.features.pca import fit
+from captioning.features.cache import FeatureCache, transform_of
 from captioning.training.config import TrainConfig
-from data_loader import CaptionDataset, EvaluationDataset, PackedCaptions, bucket_batches
+from data_loader import PackedCaptions, bucket_batches
 from model import EncoderCNN
-from vocabulary import Vocabulary, tokenize
 
 VALIDATION_BATCH = 250  # photos at once in validation
 
-Batch = tuple[Tensor, Tensor, BatchShare]  # inputs, captions (B, T), share of the batch
+Batch = tuple[Any, Tensor, BatchShare]  # inputs, captions (R, T), share of the batch
+Key = tuple[int, int]  # epoch, row of a photo
 
 
 class CachedLoader:
@@ -71,7 +66,8 @@ class CachedLoader:
             mine = distributed.shard(rows)
             grid = self.features.gather_rows(self.packed.photo_index[mine], views[mine])
             captions = distributed.shard(self.packed.batch(rows))
-            yield grid, captions, share_of(self.packed.lengths[rows])
+            share = share_of(self.packed.lengths[mine], self.packed.lengths[rows])
+            yield grid, captions, share
 
     def photos(self, first: int = 0, every: int = 1) -> Iterator[tuple[list[ImageId], Tensor]]:
         """Yield the base view of every photo, or of each `every`-th from `first` on."""
@@ -97,197 +93,128 @@ class ConcatenatedFeatures:
         """rows (B,) of photos, views (B,), both on the CPU -> (B, P, D) on the device"""
         if len(self.parts) == 1:
             return self._gather(self.parts[0], rows, views)
-        gathered, positions, first = [], [], 0
+        shape, first = self.parts[0].shape[2:], 0
+        grid = torch.empty(len(rows), *shape, dtype=self.parts[0].dtype, device=self.device)
         for part in self.parts:  # from each folder the rows that it has
             here = ((first <= rows) & (rows < first + len(part))).nonzero()[:, 0]
-            gathered.append(self._gather(part, rows[here] - first, views[here]))
-            positions.append(here)
+            grid[here.to(self.device)] = self._gather(part, rows[here] - first, views[here])
             first += len(part)
-        order = torch.cat(positions).argsort()
-        return torch.cat(gathered)[order.to(self.device)]
+        return grid
 
     def _gather(self, part: Tensor, rows: Tensor, views: Tensor) -> Tensor:
-        return part[rows.to(part.device), views.to(part.device)].to(self.device)
+        grid = part[rows.to(part.device), views.to(part.device)]
+        if part.device != self.device and self.device.type == "cuda":
+            grid = grid.pin_memory()  # so that the copy does not wait
+        return grid.to(self.device, non_blocking=True)
+
+
+class ImageLoader:
+    """Batches of images (B, 3, H, W), decoded by worker processes that stay alive."""
+
+    def __init__(self, photos: list[Photo], transform: PhotoTransform, num_workers: int):
+        self.keys: list[list[Key]] = []
+        self.loader = DataLoader(
+            ImageDataset(photos, transform),
+            batch_sampler=self.keys,
+            num_workers=num_workers,
+            persistent_workers=num_workers > 0,
+            generator=torch.Generator(),  # its own: dropout must not depend on the loader
+        )
+
+    def load(self, keys: list[list[Key]]) -> Iterator[Tensor]:
+        """Yield the images of each batch of (epoch, row of the photo)."""
+        self.keys[:] = keys
+        yield from self.loader
+
+
+class ImageDataset(Dataset):
+    """The image of (epoch, row of the photo): a random crop depends on both."""
+
+    def __init__(self, photos: list[Photo], transform: PhotoTransform):
+        self.photos, self.transform = photos, transform
+
+    def __getitem__(self, key: Key) -> Tensor:
+        photo = read_photo(self.photos[key[1]].path, self.transform.min_side)
+        return self.transform(photo, seed=key)
+
+
+class PhotoBatch(NamedTuple):
+    """Images (B, 3, H, W), and for each caption the number (R,) of its image."""
+
+    images: Tensor
+    image_of: Tensor
 
 
 class PhotoLoader:
-    """Images (B, 3, H, W) and captions (B, T), read from the photos by `num_workers` processes."""
+    """Images and captions, read from the photos by `num_workers` processes.
+
+    A batch is all captions of a few photos, about `batch_size` of them: each photo is decoded and
+    encoded once an epoch, not once for every caption.
+    """
 
     def __init__(
         self,
         captions: CaptionSet,
         packed: PackedCaptions,
-        vocab: Vocabulary,
         encoder: EncoderCNN,
         config: TrainConfig,
         augment: bool,
     ):
         self.captions, self.packed, self.config, self.encoder = captions, packed, config, encoder
         self.device = encoder.embed.weight.device
-        transform = transform_of(encoder, train=augment)
-        self.pairs = CaptionDataset(captions, packed, transform, vocab)
-        self.singles = EvaluationDataset(captions, transform_of(encoder))
         self.readable = sorted(set(captions.photo_index))
+        self.rows_of: dict[int, list[int]] = {photo: [] for photo in self.readable}
+        for row, photo in enumerate(captions.photo_index):
+            self.rows_of[photo].append(row)
+        per_photo = len(packed) / len(self.readable)  # captions
+        self.photos_per_batch = max(1, round(config.batch_size / per_photo))
+        transform = transform_of(encoder, train=augment)
+        self.training = ImageLoader(captions.photos, transform, config.num_workers)
+        self.evaluation = ImageLoader(captions.photos, transform_of(encoder), config.num_workers)
 
     def steps(self) -> int:
         """Return the number of batches of an epoch."""
-        return -(-len(self.packed) // self.config.batch_size)
+        return -(-len(self.readable) // self.photos_per_batch)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, from batch `first` on."""
-        seed = self.config.seed + number
-        batches = bucket_batches(self.packed.lengths, self.config.batch_size, seed)[first:]
-        shards = [distributed.shard(rows) for rows in batches]
+        generator = torch.Generator().manual_seed(self.config.seed + number)
+        order = torch.randperm(len(self.readable), generator=generator)
+        photos = torch.tensor(self.readable)[order].split(self.photos_per_batch)[first:]
+        shards = [distributed.shard(batch).tolist() for batch in photos]
         keys = [
-            [(number, row) for row in (mine if len(mine) else rows[:1]).tolist()]
-            for mine, rows in zip(shards, batches, strict=True)
+            [(number, photo) for photo in mine or batch[:1].tolist()]
+            for mine, batch in zip(shards, photos, strict=True)
         ]
-        loader = self._loader(self.pairs, batch_sampler=keys, collate_fn=self.pairs.collate)
-        for mine, rows, (images, captions) in zip(shards, batches, loader, strict=True):
-            images, captions = images[: len(mine)], captions[: len(mine)]
-            share = share_of(self.packed.lengths[rows])
-            yield images.to(self.device), captions.to(self.device), share
+        for batch, mine, images in zip(photos, shards, self.training.load(keys), strict=True):
+            rows, image_of = self._captions_of(batch.tolist())
+            own, image_of = self._captions_of(mine)
+            captions = self.packed.batch(torch.tensor(own or rows[:1])).to(self.device)
+            share = share_of(self.packed.lengths[own], self.packed.lengths[rows])
+            inputs = PhotoBatch(images.to(self.device), image_of.to(self.device))
+            yield inputs, captions[: len(own)], share
+
+    def _captions_of(self, photos: list[int]) -> tuple[list[int], Tensor]:
+        """Return the rows of the photos' captions, and the number of the photo of each (R,)."""
+        rows = [row for photo in photos for row in self.rows_of[photo]]
+        counts = torch.tensor([len(self.rows_of[photo]) for photo in photos], dtype=torch.long)
+        return rows, torch.arange(len(photos)).repeat_interleave(counts)
 
     def photos(self, first: int = 0, every: int = 1) -> Iterator[tuple[list[ImageId], Tensor]]:
         """Yield every photo, or each `every`-th from `first` on."""
-        mine = Subset(self.singles, self.readable[first::every])
-        size = VALIDATION_BATCH // 4
-        for images, _, ids in self._loader(mine, batch_size=size, collate_fn=self.singles.collate):
-            yield ids, images.to(self.device)
+        batches = torch.tensor(self.readable[first::every]).split(VALIDATION_BATCH // 4)
+        keys = [[(0, row) for row in batch.tolist()] for batch in batches]
+        for batch, images in zip(keys, self.evaluation.load(keys), strict=True):
+            yield [self.captions.photos[row].id for _, row in batch], images.to(self.device)
 
     def to_grid(self, inputs: Tensor) -> Tensor:
         return self.encoder.backbone(inputs)
 
-    def encode(self, inputs: Tensor) -> Tensor:
+    def encode(self, inputs: Tensor | PhotoBatch) -> Tensor:
+        """Return features: of each image, or of each caption's image for a training batch."""
+        if isinstance(inputs, PhotoBatch):
+            return self.encoder(inputs.images)[inputs.image_of]
         return self.encoder(inputs)
-
-    def _loader(self, dataset: Dataset, **options: Any) -> DataLoader:
-        generator = torch.Generator()  # its own: dropout must not depend on the loader
-        workers = self.config.num_workers
-        return DataLoader(dataset, num_workers=workers, generator=generator, **options)
 
 
 Loader = CachedLoader | PhotoLoader
-
-
-def find_unreadable(captions: CaptionSet) -> dict[int, str]:
-    """Return {row: reason} of the photos that cannot be decoded; processes share the work."""
-
-    def try_to_read(row: int) -> tuple[int, str | None]:
-        try:
-            read_photo(captions.photos[row].path, min_side=64)
-        except (OSError, ValueError) as error:
-            return row, str(error)
-        return row, None
-
-    results = parallel_map(try_to_read, distributed.shard(range(len(captions.photos))))
-    shards = distributed.all_gather({row: reason for row, reason in results if reason})
-    return {row: reason for shard in shards for row, reason in shard.items()}
-
-
-def check_no_leaks(train: dict[str, CaptionSet], val: dict[str, CaptionSet]) -> None:
-    """Raise ValueError where a training photo is, byte for byte, in "val" of another folder."""
-    same_size = defaultdict(list)
-    for folder, captions in train.items():
-        for photo in captions.photos:
-            same_size[photo.path.stat().st_size].append((folder, photo.path))
-    leaks = [
-        (path, photo.path)
-        for folder, captions in val.items()
-        for photo in captions.photos
-        for other, path in same_size[photo.path.stat().st_size]
-        if folder != other and filecmp.cmp(path, photo.path, shallow=False)
-    ]
-    if leaks:
-        raise ValueError(
-            f"{len(leaks)} photos are in training and in validation: {leaks[0][0]} is the photo "
-            f"{leaks[0][1]}. Take them out of one folder, or train on one of the folders alone."
-        )
-
-
-def read_split(config: TrainConfig, split: str) -> dict[str, CaptionSet]:
-    """Return {folder: its captions of that split}, the first `num_samples` photos of each."""
-    return {
-        folder: read_captions(folder, split).head(config.num_samples)
-        for folder in config.data_dirs
-        if split == "train" or has_split(folder, split)
-    }
-
-
-def prepare_split(
-    config: TrainConfig, encoder: EncoderCNN, split: str, vocab: Vocabulary | None = None
-) -> tuple[Loader, Vocabulary]:
-    """Return a loader of one split; the vocabulary is built from its captions if not given.
-
-    Everything runs on the device of the encoder. Raises ValueError where no photo can be read.
-    """
-    sets = read_split(config, split)
-    captions, views = CaptionSet.union(sets), config.views if split == "train" else 1
-    caches: list[FeatureCache] = []
-    if config.cached:
-        caches, unreadable = _extract_all(config, encoder, sets, views)
-    else:
-        unreadable = find_unreadable(captions)
-        for reason in unreadable.values() if distributed.rank() == 0 else ():
-            print(f"left out: {reason}")
-    captions = captions.drop_photos(unreadable)
-    if not captions.captions:
-        raise ValueError(f"no photo of {', '.join(sets)} ({split}) can be read: check the data.")
-    words = [tokenize(caption) for caption in captions.captions]
-    vocab = vocab or Vocabulary.build(words, config.vocab_threshold, config.max_vocab_size)
-    packed = PackedCaptions(words, captions.photo_index, vocab)
-    if config.cached:
-        return CachedLoader(captions, packed, caches, encoder, config), vocab
-    return PhotoLoader(captions, packed, vocab, encoder, config, views > 1), vocab
-
-
-def _extract_all(
-    config: TrainConfig, encoder: EncoderCNN, sets: dict[str, CaptionSet], views: int
-) -> tuple[list[FeatureCache], dict[int, str]]:
-    """Return one cache a folder, and {row of the union: reason} of the photos left out."""
-    caches: list[FeatureCache] = []
-    unreadable: dict[int, str] = {}
-    first = 0
-    for folder, captions in sets.items():
-        cache = extract_features(
-            encoder,
-            captions,
-            Path(folder, "features"),
-            views=views,
-            grid=config.grid,
-            device=encoder.embed.weight.device,
-            precision=config.precision,
-        )
-        caches.append(cache)
-        unreadable |= {first + row: reason for row, reason in cache.unreadable.items()}
-        first += len(cache)
-    return caches, unreadable
-
-
-def prepare_data(config: TrainConfig, encoder: EncoderCNN) -> tuple[dict[str, Loader], Vocabulary]:
-    """Return loaders for "train", and for "val" where the data has it, and the vocabulary.
-
-    Raises ValueError where the data cannot be trained on as `config` asks.
-    """
-    has_val = any(has_split(folder, "val") for folder in config.data_dirs)
-    if config.self_critical_epochs and not (has_val and config.validate_every):
-        raise ValueError(
-            "Fine-tuning on CIDEr chooses its epoch by the photos of a split val: use data that "
-            "has one and --validate-every 1, or use --self-critical-epochs 0."
-        )
-    if has_val and len(config.data_dirs) > 1:
-        check_no_leaks(read_split(config, "train"), read_split(config, "val"))
-    if config.pca:
-        captions = CaptionSet.union(read_split(config, "train"))
-        out = Path(config.data_dirs[0], "features")
-        explained = fit(encoder, captions, out, encoder.embed.weight.device)
-        if distributed.rank() == 0:
-            print(f"pca: {config.pca} components explain {explained:.1%} of the variance")
-    loader, vocab = prepare_split(config, encoder, "train")
-    if distributed.rank() == 0:
-        occurrences = f"with {config.vocab_threshold} occurrences or more (--vocab-threshold)"
-        print(f"vocabulary: {len(vocab) - 4:,} words {occurrences}")
-    loaders = {"train": loader}
-    if has_val and config.validate_every:
-        loaders["val"], _ = prepare_split(config, encoder, "val", vocab)
-    return loaders, vocab

@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from captioning import distributed
 from captioning.data.coco import ImageId
 from captioning.evaluation.scores import Scores, evaluate
 from captioning.files import atomic_write, readable_write_errors
-from captioning.inference.search import greedy
+from captioning.inference.search import beam_search, greedy
 from captioning.models.decoder import Decoder
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import Loader
@@ -29,9 +30,11 @@ Row = dict[str, Any]  # the numbers of an epoch: epoch, loss, seconds, val_loss,
 
 @torch.no_grad()
 def validate(
-    loader: Loader, decoder: Decoder, vocab: Vocabulary
+    loader: Loader, decoder: Decoder, vocab: Vocabulary, beam_size: int = 1
 ) -> tuple[Scores, dict[ImageId, str]]:
-    """Return the loss under teacher forcing with the scores of greedy captions, and the captions.
+    """Return the loss under teacher forcing with the scores of free-running captions, and these.
+
+    beam_size  of the search; 1 is greedy
 
     The captions are {photo id: text}, of every photo; both results are the same in all processes.
     """
@@ -42,7 +45,7 @@ def validate(
         total, words = total + loss.item() * count, words + count
     texts: dict[ImageId, str] = {}
     for ids, inputs in loader.photos(distributed.rank(), distributed.world_size()):
-        found = greedy(decoder, loader.encode(inputs)).tolist()
+        found = most_likely(decoder, loader.encode(inputs), beam_size)
         texts |= {photo: vocab.decode(caption) for photo, caption in zip(ids, found, strict=True)}
     shards = distributed.all_gather((total, words, texts))
     total, words = sum(shard[0] for shard in shards), sum(shard[1] for shard in shards)
@@ -50,6 +53,23 @@ def validate(
     references = {photo: refs for photo, refs in loader.captions.references().items() if refs}
     scores = evaluate(references, {photo: texts[photo] for photo in references})
     return distributed.broadcast({"val_loss": total / words, **scores}), texts
+
+
+def most_likely(decoder: Decoder, features: Tensor, beam_size: int) -> list[list[int]]:
+    """features (B, P, E) -> the ids of each image's most likely caption, by beam search"""
+    if beam_size == 1:
+        return greedy(decoder, features).tolist()
+    return [list(found[0].words) for found in beam_search(decoder, features, beam_size)]
+
+
+def require_finite(name: str, value: float) -> None:
+    """Raise ValueError where a loss is not finite: nothing learned from it is worth keeping."""
+    if not math.isfinite(value):
+        raise ValueError(
+            f"the {name} is {value}: training has diverged, and nothing of this epoch is kept. Try "
+            "a lower --lr, --grad-clip 1, or --precision float32; --resume continues from the last "
+            "checkpoint."
+        )
 
 
 def should_validate(config: TrainConfig, epoch: int) -> bool:
@@ -66,12 +86,18 @@ def loss_and_perplexity(loss: float) -> str:
 def best_epoch(history: list[Row], metric: str) -> int:
     """Return the epoch with the highest CIDEr or the lowest loss; the last if none was validated.
 
-    metric  "CIDEr" or "loss", as TrainConfig.best_metric
+    metric  "CIDEr" or "loss", as TrainConfig.best_metric; of equal scores the lower loss wins, as
+            where a handful of validation captions gives CIDEr 0 in every epoch
     """
-    sign, name = (1, "CIDEr") if metric == "CIDEr" else (-1, "val_loss")
+    name = "CIDEr" if metric == "CIDEr" else "val_loss"
     validated = [row for row in history if name in row]
     candidates = validated or history[-1:] or [{"epoch": 0}]
-    return max(candidates, key=lambda row: sign * row.get(name, 0))["epoch"]
+
+    def goodness(row: Row) -> tuple[float, float]:
+        score = row.get("CIDEr", 0.0) if metric == "CIDEr" else 0.0
+        return score, -row.get("val_loss", 0.0)
+
+    return max(candidates, key=goodness)["epoch"]
 
 
 def write_history(path: Path, history: list[Row]) -> None:
@@ -99,6 +125,8 @@ class TrainingLog:
     def __init__(self, config: TrainConfig):
         self.path = Path(config.out, config.log_file)
         self.board: Any = None
+        self.print_every = config.print_every
+        self.losses: list[Tensor] = []  # of the steps since the last line on the screen
         self.is_writer = distributed.rank() == 0
         if self.is_writer and not config.resume:
             with readable_write_errors(self.path):
@@ -115,8 +143,33 @@ class TrainingLog:
         """Print a line, and append it to the log file."""
         if self.is_writer:
             print(line, flush=True)
+        self._write([line])
+
+    def step(self, epoch: int, step: int, steps: int, loss: Tensor) -> None:
+        """Record the loss of a step: in the log file each one, on the screen every N-th.
+
+        The values are read together: reading one would wait for the GPU. Raises ValueError where
+        one of them is not finite.
+        """
+        self.losses.append(loss)
+        if step % self.print_every and step != steps:
+            return
+        values = torch.stack(self.losses).tolist()
+        lines = [
+            f"epoch {epoch} step {number}/{steps}  {loss_and_perplexity(value)}"
+            for number, value in enumerate(values, step - len(values) + 1)
+        ]
+        self.losses = []
+        self._write(lines)
+        if self.is_writer and step % self.print_every == 0:
+            print(lines[-1], flush=True)
+        require_finite("training loss", sum(values))
+
+    def _write(self, lines: list[str]) -> None:
+        """Append lines to the log file."""
+        if self.is_writer:
             with readable_write_errors(self.path), open(self.path, "a", encoding="utf-8") as file:
-                print(line, file=file)
+                file.writelines(f"{line}\n" for line in lines)
 
     def epoch(self, row: Row, examples: dict[str, str]) -> None:
         """Report the numbers of an epoch, and the captions of a few photos, always the same."""

@@ -70,15 +70,30 @@ def data_dependent_init(embed: StandardizedLinear, grid: Tensor, is_pca: bool = 
 
     Word embeddings have std 1; without this, image features are far smaller in scale than they
     are, and the decoder ignores the image at first. Mishkin & Matas 2016, arXiv:1511.06422. A
-    channel that hardly varies is not amplified.
+    channel that hardly varies is not amplified, and nothing is where all places are the same.
+
+    Raises ValueError where the features are all zero or not finite.
     """
     places = grid.flatten(0, 1).float()  # (B * P, D)
-    std = places.std(dim=0)
+    if not places.any():
+        raise ValueError(
+            "The features of the backbone are all zero, or too small for half precision: random "
+            "weights of this network do not work. Name pretrained ones with --weights."
+        )
+    if not places.isfinite().all():
+        raise ValueError(
+            "The features of the backbone are not finite: its weights do not suit it. Name others "
+            "with --weights, delete the folder of cached features, or use --precision float32."
+        )
+    std = places.std(dim=0, correction=0)
     embed.mean.copy_(places.mean(dim=0))
     embed.std.copy_(std + 0.05 * std.mean())
     if is_pca:  # components are ordered by how much they vary: one scale for all
         embed.std.fill_(std.square().mean().sqrt())
-    embed.weight /= embed(places).std(dim=0)[:, None]
+    if not embed.std.any():  # a single photo, or photos that are all the same
+        embed.std.fill_(1.0)
+    spread = embed(places).std(dim=0, correction=0)
+    embed.weight /= torch.where(spread > 0, spread, 1.0)[:, None]
     embed.bias.zero_()
 
 

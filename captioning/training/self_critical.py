@@ -23,12 +23,12 @@ from torch import Tensor, nn
 
 from captioning.device import get_device
 from captioning.inference.sampling import sample
+from captioning.inference.serialization import copy_best, load_pair, load_part, save_pair
 from captioning.models.config import DecoderConfig
 from captioning.models.decoder import Decoder
-from captioning.inference.serialization import copy_best, load_pair, load_part, save_pair
 from captioning.training.checkpoint import load_checkpoint
 from captioning.training.config import TrainConfig
-from captioning.training.loaders import CachedLoader, Loader, prepare_data, prepare_split
+from captioning.training.loaders import CachedLoader, Loader
 from captioning.training.losses import CiderReward, self_critical_loss
 from captioning.training.monitoring import (
     Row,
@@ -39,6 +39,7 @@ from captioning.training.monitoring import (
     write_history,
 )
 from captioning.training.optim import WeightEMA, autocast, trainable_parameters
+from captioning.training.preparation import prepare_data, prepare_split
 from model import EncoderCNN, build_decoder
 from vocabulary import Vocabulary
 
@@ -72,7 +73,7 @@ def without_dropout(decoder: Decoder) -> Decoder:
 
 
 class FinishedRun:
-    """A run of train.py, to which epochs are added. Raises FileNotFoundError where there is none."""
+    """A run of train.py, to which epochs are added; FileNotFoundError where there is none."""
 
     def __init__(self, folder: Path):
         checkpoint = load_checkpoint(folder) if (folder / "checkpoint.pkl").is_file() else None

@@ -1,11 +1,11 @@
 """A captioner describes pictures for another one to learn from."""
 
 import pytest
-from tests.helpers import write_split
 
-from captioning.inference.captioner import Captioner
 from captioning.data.coco import read_captions
+from captioning.inference.captioner import Captioner
 from recipes import distill as distil
+from tests.helpers import write_split
 from train import train
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+
 from tests.helpers import VOCAB, make, random_features
 
 pytest.importorskip("onnxscript", reason="needs requirements-extra.txt")
@@ -12,10 +13,10 @@ pytest.importorskip("onnxruntime", reason="needs requirements-extra.txt")
 
 import onnxruntime
 
-from recipes.export_onnx import TRIED, Start, export, write_graph
-from recipes.onnx_caption import OnnxCaptioner
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.inference.search import greedy
+from recipes.export_onnx import TRIED, Start, export, write_graph
+from recipes.onnx_caption import OnnxCaptioner
 from vocabulary import Vocabulary
 
 new_enough = pytest.mark.skipif(
@@ -35,7 +36,7 @@ def test_an_older_exporter_is_refused(encoder, monkeypatch, tmp_path):
 @new_enough
 @pytest.mark.parametrize("kind", ["lstm", "transformer, 2 layers"])
 def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
-    decoder = make(kind, len(WORDS), loud=1.5)
+    decoder = make(kind, len(WORDS), scale=1.5)
     files = export(encoder, decoder, WORDS, tmp_path / "small.onnx")
     assert [path.name for path in files] == ["small.onnx", "small.step.onnx", "small.json"]
     about = json.loads(files[2].read_text(encoding="utf-8"))

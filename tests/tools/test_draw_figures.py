@@ -1,26 +1,22 @@
-"""The figures are those that their script draws, say what is true, and are described in words."""
+"""The figures in images/ are those that the tool draws, are correct, and have alt texts."""
 
 import itertools
 import json
 import math
-import sys
 from pathlib import Path
 
 import matplotlib
 import numpy as np
 import pytest
 import torch
+from matplotlib import image, pyplot
 from PIL import Image
 
-import search
+from captioning.inference.search import beam_search
 from model import DECODERS
-
-IMAGES = Path(__file__).resolve().parent.parent / "images"
-sys.path.insert(0, str(IMAGES))
-
-import beam_tree  # noqa: E402
-import draw_figures  # noqa: E402
-from matplotlib import image, pyplot  # noqa: E402
+from tools import beam_figure, draw_figures
+from tools.beam_figure import NEXT_WORD, length_penalty
+from tools.draw_figures import IMAGES
 
 FILES = [f"{figure.__name__}.png" for figure in draw_figures.FIGURES]
 
@@ -50,7 +46,7 @@ def test_a_figure_is_what_the_script_draws(drawn, file):
     difference = np.abs(new - kept)
     if png_version(drawn / file) == png_version(IMAGES / file):
         assert (difference > 0.2).sum() < 20  # one other digit changes more
-    else:  # another Matplotlib draws the edges of letters anew
+    else:  # another Matplotlib draws the edges of letters differently
         assert difference.mean() < 0.02
 
 
@@ -67,11 +63,11 @@ def test_a_figure_is_small_wide_enough_and_opaque(file):
 def test_an_alt_text_survives_markdown_and_html(file):
     words = json.loads((IMAGES / "alt_text.json").read_text(encoding="utf-8"))[file]
     assert 80 < len(words) < 600
-    assert not set(words) & set('<>[]"`*_\n')
+    assert not set(words) & set('<>[]"`*\n')
 
 
 def test_the_beam_of_the_figure_is_right():
-    table, steps = beam_tree.NEXT_WORD, beam_tree.beam_search(beam_tree.NEXT_WORD, 2)
+    table, steps = NEXT_WORD, beam_figure.beam_search(NEXT_WORD, 2)
     assert all(math.isclose(sum(row.values()), 1) for row in table.values())
     for words, total, _ in itertools.chain(*steps):
         edges = [math.log(table[a][b]) for a, b in itertools.pairwise(words)]
@@ -85,12 +81,12 @@ def test_the_beam_of_the_figure_is_right():
     short, long = ("a", "kite", "<end>"), ("a", "red", "kite", "<end>")
     assert set(finished) == {short, long}
     assert finished[short] > finished[long]
-    scores = {words: total / beam_tree.penalty(len(words)) for words, total in finished.items()}
+    scores = {words: total / length_penalty(len(words)) for words, total in finished.items()}
     assert scores[short] < scores[long]
-    said = " ".join(beam_tree.beam.__doc__.split())
+    alt_text = " ".join(beam_figure.beam.__doc__.split())
     for words in (short, long):
-        divisor = beam_tree.penalty(len(words))
-        assert all(f"{n:.2f}" in said for n in (finished[words], divisor, scores[words]))
+        divisor = length_penalty(len(words))
+        assert all(f"{n:.2f}" in alt_text for n in (finished[words], divisor, scores[words]))
         as_printed = round(finished[words], 2) / round(divisor, 2)
         assert round(scores[words], 2) == round(as_printed, 2)
 
@@ -112,22 +108,22 @@ class TableDecoder:
 
 
 def test_the_beam_of_the_figure_is_that_of_the_course():
-    decoder = TableDecoder(beam_tree.NEXT_WORD)
+    decoder = TableDecoder(NEXT_WORD)
     features = torch.zeros(1, 1, 1)
-    (found,) = search.beam_search(decoder, features, 2, alpha=beam_tree.ALPHA, n_best=2)
-    captions = [" ".join(decoder.words[word] for word in one.words) for one in found]
+    (found,) = beam_search(decoder, features, 2, alpha=beam_figure.ALPHA, n_best=2)
+    captions = [" ".join(decoder.words[word] for word in caption.words) for caption in found]
     assert captions == ["a red kite", "a kite"]
-    assert [f"{one.logprob:.2f}" for one in found] == ["-1.79", "-1.70"]
-    for one in found:
-        score = one.logprob / beam_tree.penalty(len(one.words) + 1)
-        assert math.isclose(one.score, score, rel_tol=1e-5)
+    assert [f"{caption.logprob:.2f}" for caption in found] == ["-1.79", "-1.70"]
+    for caption in found:
+        score = caption.logprob / length_penalty(len(caption.words) + 1)
+        assert math.isclose(caption.score, score, rel_tol=1e-5)
 
 
 def test_a_wide_beam_finds_the_best_of_all():
-    table = beam_tree.NEXT_WORD
+    acyclic = NEXT_WORD | {"kite": {"<end>": 1.0}, "a": {"kite": 1.0}}
     found = {
         words: total
-        for step in beam_tree.beam_search({**table, "kite": {"<end>": 1.0}, "a": {"kite": 1.0}}, 9)
+        for step in beam_figure.beam_search(acyclic, 9)
         for words, total, kept in step
         if kept and words[-1] == "<end>"
     }
@@ -145,12 +141,12 @@ def test_the_attention_of_the_figure_is_a_distribution_that_looks_at_the_kite():
 
 def test_the_figures_use_the_names_of_the_code():
     attention = DECODERS["attention"](8, 16, 10)
-    parts = {"key", "query", "score", "gate", "see", "word_embedding", "output"}
+    parts = {"key", "query", "score", "gate", "context_proj", "word_embedding", "output"}
     assert parts <= {name for name, _ in attention.named_children()}
     block = DECODERS["transformer"](8, 16, 10).blocks[0]
     assert block.feed_forward[0].out_features == 4 * 16
     assert isinstance(block.feed_forward[1], torch.nn.GELU)
-    assert {"self_attention", "image_attention"} <= {name for name, _ in block.named_children()}
+    assert {"self_attention", "cross_attention"} <= {name for name, _ in block.named_children()}
 
 
 def test_the_notebooks_style_is_opaque_and_needs_no_font():

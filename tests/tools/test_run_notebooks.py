@@ -47,7 +47,7 @@ def test_removes_both_without_an_address(notebook):
 
 
 def test_refuses_an_address_that_colab_cannot_open(notebook):
-    with pytest.raises(ValueError, match="https://github.com/"):
+    with pytest.raises(ValueError, match=r"https://github\.com/"):
         set_colab_cells(notebook, "2_Training.ipynb", "https://example.org/school/captions")
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from captioning.toy.canvas import fill, outlines
 
 
-def test_fill_takes_the_pixels_whose_centres_are_inside():
+def test_fill_takes_the_pixels_whose_centers_are_inside():
     ids = np.zeros((6, 8), np.uint8)
     fill(ids, np.array([(16, 16), (80, 16), (80, 64), (16, 64)]), 1)  # x 1..5, y 1..4
     assert ids.sum() == 12

@@ -50,37 +50,37 @@ VERDICTS = [
 
 @pytest.mark.parametrize(("caption", "mistakes", "tally"), VERDICTS)
 def test_verdicts(caption, mistakes, tally):
-    marks = grade_caption(caption, RECORD)
-    assert [mistake.split(":")[0] for mistake in marks.mistakes] == mistakes
-    assert {key: marks.tally[key] for key in tally} == tally
+    grades = grade_caption(caption, RECORD)
+    assert [mistake.split(":")[0] for mistake in grades.mistakes] == mistakes
+    assert {key: grades.tally[key] for key in tally} == tally
 
 
-def test_reading_noun_phrases():
-    first, second = read("A pair of orange kitties sitting on top of a plant in a red pot.")
+def test_finds_noun_phrases():
+    caption = "A pair of orange kitties sitting on top of a plant in a red pot."
+    first, second = find_mentions(caption)
     assert (first.noun, first.count, first.color) == ("kitties", 2, "orange")
     assert (second.noun, second.color, second.relation) == ("plant", "red", "on")
-    bear = read("the white stuffed bear")[0]
+    bear = find_mentions("the white stuffed bear")[0]
     assert (bear.noun, bear.color) == ("stuffed bear", "white")
 
 
 def test_references_are_right():
-    """Grammar and marker check each other: what an annotator says is so, and is understood."""
-    records, said = [], {}
+    """Captions and grading check each other: an annotator's claims are true and understood."""
+    records, references = [], {}
     for index in range(100):
         record = {"image_id": index, **scene(11, "marks", index, unseen=index % 5 == 0)[1]}
         for number, caption in enumerate(captions(record, random.Random(index))):
             records.append({**record, "image_id": 10 * index + number})
-            said[10 * index + number] = caption
-    marks = grade(said, records)
-    assert marks["mistakes"] == {}
-    assert marks["things named"] > 1.7
-    for question in ("things", "largest", "colors", "settings", "relations"):
-        assert marks[question]["said"] > 200
-        assert marks[question]["right"] == 100
-    assert marks["colors of unseen pairs"]["said"] > 30
-    assert marks["numbers of two or more"]["said"] > 30
-    lengths = [len(read(caption)) for caption in said.values()]
-    assert min(lengths) >= 1
+            references[10 * index + number] = caption
+    grades = grade(references, records)
+    assert grades["mistakes"] == {}
+    assert grades["things named"] > 1.7
+    for claim in ("things", "largest", "colors", "settings", "relations"):
+        assert grades[claim]["said"] > 200
+        assert grades[claim]["right"] == 100
+    assert grades["colors of unseen pairs"]["said"] > 30
+    assert grades["numbers of two or more"]["said"] > 30
+    assert all(find_mentions(caption) for caption in references.values())
 
 
 def test_captions_of_another_set_are_refused():

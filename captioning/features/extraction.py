@@ -1,0 +1,240 @@
+"""Run the frozen network over photos, once, into a cache that an interruption cannot harm.
+
+    extract_features(encoder, dataset, out)   the features of every photo; computed if not there
+    fill_cache(cache, ...)                    computes the rows that are missing
+
+Several processes of one run (distributed.py) fill a cache together; another run that needs the same
+cache at the same time waits for it.
+"""
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from torch import Tensor
+
+from captioning import distributed
+from captioning.data.coco import CaptionSet, Photo
+from captioning.data.photos import read_photo
+from captioning.device import compute_dtype, get_device, parallel_map
+from captioning.features.cache import (
+    CACHE_HINT,
+    FeatureCache,
+    base_view,
+    cache_key,
+    hash_of,
+    open_or_create,
+    save_progress,
+    transform_of,
+)
+from captioning.features.fast_network import FastBackbone
+from captioning.files import PathLike, readable_write_errors
+from captioning.safe_load import LOAD_ERRORS
+from model import EncoderCNN
+
+__all__ = ["FeatureCache", "extract_features", "transform_of"]
+SAVE_EVERY = 32  # batches between two records of the progress
+MEAN_ROWS = 100  # photos whose mean over all places is computed at once
+
+
+def extract_features(
+    encoder: EncoderCNN,
+    dataset: CaptionSet,
+    out: PathLike,
+    views: int = 1,
+    grid: bool = False,
+    device: str | torch.device = "auto",
+    batch_size: int | None = None,
+    precision: str = "auto",
+) -> FeatureCache:
+    """Return the features of every photo of `dataset`, computed unless `out` has them already.
+
+    grid        keep all P places (N, views, P, D) rather than their mean (N, views, 1, D)
+    batch_size  images given to the network at once (16; on a GPU 256); part of what makes the
+                result repeatable
+    precision   "auto" (bfloat16 where it is fast) or "float32"
+
+    An interrupted extraction continues where it stopped, with the same bytes in the end, whatever
+    the number of processes. A photo that cannot be read is reported and left out. Memory does not
+    grow with the number of photos. Raises ValueError where `views` is below 1.
+    """
+    if views < 1:
+        raise ValueError(f"views must be 1 or more, not {views}.")
+    device = get_device(device) if isinstance(device, str) else device
+    dtype = compute_dtype(device) if precision == "auto" else torch.float32
+    spec = cache_key(encoder, dataset.photos, views, grid, dtype)
+    batch_size = batch_size or (16 if device.type == "cpu" else 256)
+    spec["batch"] = max(1, batch_size // views)  # photos a step: each is decoded once for all views
+    folder = Path(out) / hash_of(spec)
+    distributed.check_in_sync(spec, "photos and network")
+    with one_run_at_a_time(folder):
+        if distributed.rank() == 0:
+            open_or_create(folder, spec, encoder)
+            if not grid:
+                fill_from_grid(folder, Path(out) / hash_of(spec | {"grid": True}))
+        distributed.all_gather("ready")
+        cache = FeatureCache(folder)
+        if not cache.is_complete:
+            fill_cache(cache, encoder, dataset.photos, device, dtype)
+            cache = FeatureCache(folder)
+    if cache.unreadable and distributed.rank() == 0:
+        first = next(iter(cache.unreadable.values()))
+        print(f"left out {len(cache.unreadable)} unreadable photos, the first: {first}")
+    return cache
+
+
+@contextlib.contextmanager
+def one_run_at_a_time(folder: Path) -> Iterator[None]:
+    """Let one run fill the cache in `folder`; another one waits, and then finds it complete."""
+    if distributed.rank() or _load_complete(folder):
+        yield  # nothing to write
+        return
+    with readable_write_errors(folder, CACHE_HINT):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder.parent / f".{folder.name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            print(f"waiting for another run, which computes the features in {folder}", flush=True)
+            lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _load_complete(folder: Path) -> FeatureCache | None:
+    try:
+        cache = FeatureCache(folder)
+    except OSError:
+        return None
+    except LOAD_ERRORS:
+        return None
+    return cache if cache.is_complete else None
+
+
+def fill_from_grid(folder: Path, grid_folder: Path) -> None:
+    """Fill a pooled cache with the means over a finished cache of all places, if there is one."""
+    cache, grid_cache = FeatureCache(folder), _load_complete(grid_folder)
+    if cache.is_complete or grid_cache is None:
+        return
+    path = folder / "features.npy"
+    with readable_write_errors(path, CACHE_HINT), open(path, "r+b") as file:
+        file.seek(cache.array.offset)
+        for start in range(0, len(cache), MEAN_ROWS):
+            places = torch.from_numpy(np.array(grid_cache.array[start : start + MEAN_ROWS]))
+            file.write(places.float().mean(dim=2).half().numpy().tobytes())
+        file.flush()
+        os.fsync(file.fileno())
+    save_progress(folder, cache.spec, len(cache), grid_cache.unreadable)
+
+
+class ViewReader:
+    """Row of a photo -> its views (views, 3, crop, crop) uint8, or why it cannot be read."""
+
+    def __init__(self, encoder: EncoderCNN, photos: list[Photo], views: int):
+        self.photos, self.views = photos, views
+        self.base, self.tta = base_view(encoder, views)
+        self.random = transform_of(encoder, train=True)
+
+    def __call__(self, row: int) -> Tensor | str:
+        path = self.photos[row].path
+        try:
+            photo = read_photo(path, min_side=self.base.min_side)
+        except (OSError, ValueError) as error:
+            return str(error)
+        crops = [self.base.resize_and_crop(photo)]
+        crops += [
+            self.random.resize_and_crop(photo, (path.name, view)) for view in range(1, self.views)
+        ]
+        return torch.stack(crops)
+
+    def black(self) -> Tensor:
+        """Return what stands for a photo that cannot be read."""
+        return torch.zeros(self.views, 3, self.base.crop, self.base.crop, dtype=torch.uint8)
+
+
+def fill_cache(
+    cache: FeatureCache,
+    encoder: EncoderCNN,
+    photos: list[Photo],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> None:
+    """Compute the rows from `cache.done` on, in the same batches whether interrupted or not.
+
+    Of several processes each computes every n-th batch; their progress is recorded together.
+    """
+    spec, unreadable, path = cache.spec, dict(cache.unreadable), cache.folder / "features.npy"
+    views, step = spec["views"], spec["batch"]
+    reader = ViewReader(encoder, photos, views)
+    backbone = FastBackbone(
+        encoder.backbone, device, dtype, step * views, len(photos) * views, reader.tta
+    )
+    rounds = own_batches(cache.done, len(photos), step)
+    read_ahead = parallel_map(reader, [row for rows in rounds for row in rows])
+    progress, saved = Progress(cache.done, len(photos)), 0
+    with open(path, "r+b") as file:  # writing into a memory map would crash on a full disk
+        for number, rows in enumerate(rounds, 1):
+            done = min(cache.done + number * step * distributed.world_size(), len(photos))
+            crops = list(read_views(rows, read_ahead, reader, unreadable))
+            with readable_write_errors(path, CACHE_HINT):
+                if crops:
+                    images = reader.base.normalize(torch.cat(crops).to(device))
+                    features = backbone(images, spec["grid"]).half().cpu().numpy()
+                    file.seek(cache.array.offset + rows.start * cache.array[0].nbytes)
+                    file.write(features.tobytes())
+            if number - saved >= SAVE_EVERY or done == len(photos):
+                with readable_write_errors(path, CACHE_HINT):
+                    file.flush()
+                    os.fsync(file.fileno())
+                for others in distributed.all_gather(unreadable):
+                    unreadable |= others
+                if distributed.rank() == 0:
+                    save_progress(cache.folder, spec, done, dict(sorted(unreadable.items())))
+                saved = number
+            progress.show(done)
+    distributed.all_gather("saved")
+
+
+def own_batches(first: int, count: int, step: int) -> list[range]:
+    """Return this process's rows in each round of all processes, from row `first` on."""
+    together = step * distributed.world_size()
+    starts = [start + step * distributed.rank() for start in range(first, count, together)]
+    return [range(start, max(start, min(start + step, count))) for start in starts]
+
+
+def read_views(
+    rows: range, read_ahead: Iterator[Tensor | str], reader: ViewReader, unreadable: dict[int, str]
+) -> Iterator[Tensor]:
+    """Yield the views of each row; a photo that cannot be read is noted, and counts as black."""
+    for row in rows:
+        crops = next(read_ahead)
+        if isinstance(crops, str):
+            unreadable[row] = crops
+            crops = reader.black()
+        yield crops
+
+
+class Progress:
+    """Prints how far an extraction is: every five seconds on a terminal, and at its end."""
+
+    def __init__(self, first: int, count: int):
+        self.first, self.count = first, count
+        self.began = self.shown = time.monotonic()
+
+    def show(self, done: int) -> None:
+        now = time.monotonic()
+        if done < self.count and not (now - self.shown > 5 and sys.stderr.isatty()):
+            return
+        rate = (done - self.first) / (now - self.began)
+        left = (self.count - done) / rate
+        if distributed.rank() == 0:
+            print(f"features {done}/{self.count}, {rate:.0f} photos/s, {left:.0f} s left")
+        self.shown = now

@@ -1,0 +1,156 @@
+"""From a folder of data to loaders: captions read, features extracted, the vocabulary built.
+
+prepare_data(config, encoder)    the vocabulary, and a loader for each split
+prepare_split(config, ...)       the loader of one split
+check_no_leaks(train, val)       refuses a photo that is in training and in validation
+"""
+
+import filecmp
+from collections import defaultdict
+from pathlib import Path
+
+from captioning import distributed
+from captioning.data.coco import CaptionSet, has_split, read_captions
+from captioning.data.photos import read_photo
+from captioning.device import parallel_map
+from captioning.features.cache import FeatureCache
+from captioning.features.extraction import extract_features
+from captioning.features.pca import fit
+from captioning.training.config import TrainConfig
+from captioning.training.loaders import CachedLoader, Loader, PhotoLoader
+from data_loader import PackedCaptions
+from model import EncoderCNN
+from vocabulary import Vocabulary, tokenize
+
+
+def find_unreadable(captions: CaptionSet) -> dict[int, str]:
+    """Return {row: reason} of the photos that cannot be decoded; processes share the work."""
+
+    def try_to_read(row: int) -> tuple[int, str | None]:
+        try:
+            read_photo(captions.photos[row].path, min_side=64)
+        except (OSError, ValueError) as error:
+            return row, str(error)
+        return row, None
+
+    results = parallel_map(try_to_read, distributed.shard(range(len(captions.photos))))
+    shards = distributed.all_gather({row: reason for row, reason in results if reason})
+    return {row: reason for shard in shards for row, reason in shard.items()}
+
+
+def check_no_leaks(train: dict[str, CaptionSet], val: dict[str, CaptionSet]) -> None:
+    """Raise ValueError where a training photo is, byte for byte, in "val" of another folder."""
+    same_size = defaultdict(list)
+    for folder, captions in train.items():
+        for photo in captions.photos:
+            same_size[photo.path.stat().st_size].append((folder, photo.path))
+    leaks = [
+        (path, photo.path)
+        for folder, captions in val.items()
+        for photo in captions.photos
+        for other, path in same_size[photo.path.stat().st_size]
+        if folder != other and filecmp.cmp(path, photo.path, shallow=False)
+    ]
+    if leaks:
+        raise ValueError(
+            f"{len(leaks)} photos are in training and in validation: {leaks[0][0]} is the photo "
+            f"{leaks[0][1]}. Take them out of one folder, or train on one of the folders alone."
+        )
+
+
+def read_split(config: TrainConfig, split: str) -> dict[str, CaptionSet]:
+    """Return {folder: its captions of that split}; of each the first `num_samples` photos.
+
+    Of val the first `val_samples`, if those are fewer.
+    """
+    limits = [config.num_samples, config.val_samples if split == "val" else None]
+    limit = min((number for number in limits if number), default=None)
+    return {
+        folder: read_captions(folder, split).head(limit)
+        for folder in config.data_dirs
+        if split == "train" or has_split(folder, split)
+    }
+
+
+def prepare_split(
+    config: TrainConfig, encoder: EncoderCNN, split: str, vocab: Vocabulary | None = None
+) -> tuple[Loader, Vocabulary]:
+    """Return a loader of one split; the vocabulary is built from its captions if not given.
+
+    Everything runs on the device of the encoder. Raises ValueError where no photo can be read.
+    """
+    sets = read_split(config, split)
+    captions, views = CaptionSet.union(sets), config.views if split == "train" else 1
+    caches: list[FeatureCache] = []
+    if config.cached:
+        caches, unreadable = _extract_all(config, encoder, sets, views)
+    else:
+        unreadable = find_unreadable(captions)
+        for reason in unreadable.values() if distributed.rank() == 0 else ():
+            print(f"left out: {reason}")
+    captions = captions.drop_photos(unreadable)
+    if not captions.captions:
+        raise ValueError(f"no photo of {', '.join(sets)} ({split}) can be read: check the data.")
+    words = [tokenize(caption) for caption in captions.captions]
+    vocab = vocab or Vocabulary.build(words, config.vocab_threshold, config.max_vocab_size)
+    packed = PackedCaptions(words, captions.photo_index, vocab)
+    if config.cached:
+        return CachedLoader(captions, packed, caches, encoder, config), vocab
+    return PhotoLoader(captions, packed, encoder, config, views > 1), vocab
+
+
+def cache_dir(config: TrainConfig, folder: str) -> Path:
+    """Return where the features of a data folder are kept."""
+    return Path(config.cache_dir) if config.cache_dir else Path(folder, "features")
+
+
+def _extract_all(
+    config: TrainConfig, encoder: EncoderCNN, sets: dict[str, CaptionSet], views: int
+) -> tuple[list[FeatureCache], dict[int, str]]:
+    """Return one cache a folder, and {row of the union: reason} of the photos left out."""
+    caches: list[FeatureCache] = []
+    unreadable: dict[int, str] = {}
+    first = 0
+    for folder, captions in sets.items():
+        cache = extract_features(
+            encoder,
+            captions,
+            cache_dir(config, folder),
+            views=views,
+            grid=config.grid,
+            device=encoder.embed.weight.device,
+            precision=config.precision,
+        )
+        caches.append(cache)
+        unreadable |= {first + row: reason for row, reason in cache.unreadable.items()}
+        first += len(cache)
+    return caches, unreadable
+
+
+def prepare_data(config: TrainConfig, encoder: EncoderCNN) -> tuple[dict[str, Loader], Vocabulary]:
+    """Return loaders for "train", and for "val" where the data has it, and the vocabulary.
+
+    Raises ValueError where the data cannot be trained on as `config` asks.
+    """
+    has_val = any(has_split(folder, "val") for folder in config.data_dirs)
+    if config.self_critical_epochs and not (has_val and config.validate_every):
+        raise ValueError(
+            "Fine-tuning on CIDEr chooses its epoch by the photos of a split val: use data that "
+            "has one and --validate-every 1, or use --self-critical-epochs 0."
+        )
+    if has_val and len(config.data_dirs) > 1:
+        check_no_leaks(read_split(config, "train"), read_split(config, "val"))
+    if config.pca:
+        captions = CaptionSet.union(read_split(config, "train"))
+        out = cache_dir(config, config.data_dirs[0])
+        explained = fit(encoder, captions, out, encoder.embed.weight.device)
+        if distributed.rank() == 0:
+            print(f"pca: {config.pca} components explain {explained:.1%} of the variance")
+    loader, vocab = prepare_split(config, encoder, "train")
+    if distributed.rank() == 0:
+        occurrences = f"with {config.vocab_threshold} occurrences or more (--vocab-threshold)"
+        print(f"vocabulary: {len(vocab) - 4:,} words {occurrences}")
+    loaders = {"train": loader}
+    if has_val and config.validate_every:
+        loaders["val"], _ = prepare_split(config, encoder, "val", vocab)
+    return loaders, vocab
