@@ -77,6 +77,10 @@ class PackedCaptions:
         words = self.words[position.clamp(max=len(self.words) - 1)].long()
         return torch.where(position < end, words, self.pad)
 
+    def word_counts(self, vocab_size: int) -> Tensor:
+        """Return how often each word occurs, (V,)."""
+        return torch.bincount(self.words.long(), minlength=vocab_size)
+
 
 def bucket_batches(lengths: Tensor, batch_size: int, seed: int, pool: int = 50) -> list[Tensor]:
     """Return batches of caption rows: every caption exactly once, similar lengths together.

@@ -58,6 +58,7 @@ class EncoderCNN(nn.Module):
     backbone        name of a torchvision classifier
     weights         torchvision's enum name ("IMAGENET1K_V1"), a file, or None (random weights)
     grid            keep all P places, for attention; otherwise their mean (P = 1)
+    backbone_layer  layer at which it is cut, by torchvision's name; None: its last feature map
     fine_tune_from  also train the network, from this child on ("layer4"); None: all frozen
     pca             principal components kept of each place (captioning/features/pca.py); 0: all
     image_size      side in pixels of the square that the network sees; 0: as in its training
@@ -73,20 +74,21 @@ class EncoderCNN(nn.Module):
         backbone: str = "resnet50",
         weights: str | None = "IMAGENET1K_V1",
         grid: bool = False,
+        backbone_layer: str | None = None,
         fine_tune_from: str | None = None,
         pca: int = 0,
         image_size: int = 0,
         tta: bool = False,
     ):
         super().__init__()
-        self.backbone = Backbone(backbone, weights, grid, pca, image_size, tta)
+        self.backbone = Backbone(backbone, weights, grid, pca, image_size, tta, backbone_layer)
         self.embed = StandardizedLinear(self.backbone.grid_size, embed_size)
         name = self.backbone.weights_name
         self.config = EncoderConfig(
-            embed_size, backbone, name, grid, fine_tune_from, pca, image_size, tta
+            embed_size, backbone, name, grid, backbone_layer, fine_tune_from, pca, image_size, tta
         )
         if fine_tune_from:
-            children = dict(self.backbone.network.named_children())
+            children = dict(self.backbone.children_in_order())
             if fine_tune_from not in children:
                 raise ValueError(f"fine_tune_from must be one of {', '.join(children)}.")
             for child in list(children)[list(children).index(fine_tune_from) :]:
@@ -206,7 +208,7 @@ def build_decoder(config: DecoderConfig) -> Decoder:
         value = getattr(config, field.name)
         if field.name in known:
             options[field.name] = value
-        elif field.name != "kind" and value != field.default:
+        elif field.name not in ("kind", "max_words") and value != field.default:
             raise ValueError(f"The {config.kind} decoder does not have the option {field.name}.")
     decoder = DECODERS[config.kind](**options)
     decoder.config = config

@@ -11,9 +11,11 @@ After epoch i: encoder-i.pkl and decoder-i.pkl; also best/, history.csv, trainin
 checkpoint.pkl, from which `--resume` continues. Several processes: captioning/distributed.py.
 """
 
+import contextlib
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,9 +24,14 @@ from torch import nn
 
 from captioning import distributed
 from captioning.device import get_device, prefetch
-from captioning.files import cli_errors, remove_partial_files
+from captioning.files import (
+    cli_errors,
+    exclusive,
+    readable_write_errors,
+    remove_partial_files,
+)
 from captioning.inference.serialization import Saved, copy_best, save_pair
-from captioning.models.decoder import Decoder
+from captioning.models.decoder import Decoder, init_weights
 from captioning.training.checkpoint import (
     Progress,
     TrainState,
@@ -54,10 +61,11 @@ from captioning.training.optim import (
     trainable_parameters,
 )
 from captioning.training.overfit import learn_batch_by_heart
-from captioning.training.preparation import prepare_data
+from captioning.training.preparation import Tokenizer, prepare_data
 from captioning.training.self_critical import complete_run
+from data_loader import Transform
 from model import EncoderCNN, build_decoder
-from vocabulary import Vocabulary
+from vocabulary import Vocabulary, tokenize
 
 __all__ = ["autocast", "caption_loss", "data_dependent_init", "prepare_data", "validate"]
 
@@ -80,12 +88,23 @@ class Run:
     log: TrainingLog
 
 
-def train(config: TrainConfig) -> list[Row]:
+def train(
+    config: TrainConfig, transform: Transform | None = None, tokenizer: Tokenizer = tokenize
+) -> list[Row]:
     """Train one captioner (of `config.split_by_decoder()`); return the numbers of each epoch.
+
+    transform  your own function, PIL image -> (3, H, W), for training photos; they are then read
+               in every epoch
+    tokenizer  your own function, text -> list of words
 
     Raises ValueError or OSError, one sentence, where options, data or files do not fit.
     """
-    run = setup_run(config)
+    with only_run_in(Path(config.out)):
+        return _train(setup_run(config, transform, tokenizer))
+
+
+def _train(run: Run) -> list[Row]:
+    config = run.config
     if run.progress.epoch > config.num_epochs:
         run.log(f"this run is finished: all its {config.num_epochs} epochs are done")
     while run.progress.epoch <= config.num_epochs:
@@ -98,7 +117,22 @@ def train(config: TrainConfig) -> list[Row]:
     return run.progress.history
 
 
-def setup_run(config: TrainConfig) -> Run:
+@contextlib.contextmanager
+def only_run_in(out: Path) -> Iterator[None]:
+    """Keep other runs out of this folder; ValueError where one is there already."""
+    if distributed.rank():
+        yield
+        return
+    with contextlib.ExitStack() as stack:
+        refusal = f"another run is writing to {out}: choose another folder with --out."
+        with readable_write_errors(out):
+            stack.enter_context(exclusive(out / ".lock", refusal=refusal))
+        yield
+
+
+def setup_run(
+    config: TrainConfig, transform: Transform | None = None, tokenizer: Tokenizer = tokenize
+) -> Run:
     """Build or restore everything that a run needs."""
     out, device = Path(config.out), get_device(config.device)
     saved = load_checkpoint(out, config) if config.resume else None
@@ -109,9 +143,17 @@ def setup_run(config: TrainConfig) -> Run:
     torch.manual_seed(config.seed)
     encoder = EncoderCNN.from_config(config.encoder_config()).to(device)
     fingerprint = encoder.backbone.fingerprint()
-    loaders, vocab = prepare_data(config, encoder)
+    loaders, vocab = prepare_data(config, encoder, transform, tokenizer)
     torch.manual_seed(config.seed)  # the same weights whether features were cached or not
-    decoder = build_decoder(config.decoder_config(len(vocab))).to(device)
+    packed = loaders["train"].packed
+    decoder_config = config.decoder_config(len(vocab))
+    longest = int(packed.lengths.max()) - 1  # words and <end>
+    decoder_config.max_words = config.max_caption_words or max(decoder_config.max_words, longest)
+    decoder = build_decoder(decoder_config)
+    counts = packed.word_counts(len(vocab)) if config.frequency_bias else None
+    inits = (config.init_embedding, config.init_recurrent, config.init_output)
+    init_weights(decoder, *inits, counts)
+    decoder = decoder.to(device)
     _, inputs = next(loaders["train"].photos())
     data_dependent_init(encoder.embed, loaders["train"].to_grid(inputs), bool(config.pca))
     if distributed.rank():

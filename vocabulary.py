@@ -12,10 +12,22 @@ import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from captioning.files import PathLike, atomic_write, read_json
+from captioning.scripts import join_unspaced, nfc, plain_marks
+
+HAS_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
+ENCLITIC = re.compile(r" ('s|'re|'ve|'ll|'d|'m|n't)\b")
+PLAIN = re.compile(r"(?:[a-z0-9]+(?:-[a-z0-9]+)*(?:,?\s+|$|(?=\.)))*[\s.]*")
+CONTRACTIONS = {"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"}  # two words each
+ABBREVIATION = re.compile(  # words that keep their full stop: letters (`u.s.`), titles, dates
+    r"[^\W\d_](\.[^\W\d_])*|mrs?|ms|dr|prof|rev|hon|esq|[js]r|ph\.d|messrs|mme|mlle|ste?|mt|ft|ave"
+    r"|blvd|rd|sq|ct|sgt|lt|col|gen|capt|cmdr|cpl|pvt|maj|adm|gov|sen|rep|pres|inc|co|corp|ltd|bros"
+    r"|assn|bldg|dept|univ|intl|natl|mfg|tel|ext|est|vs|etc|al|cf|jan|feb|mar|apr|ju[nl]|aug|sept?"
+    r"|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|calif|fla|mich|minn"
+)
 
 
 @functools.cache
@@ -25,20 +37,34 @@ def _word_tokenizer() -> Any:
     return NLTKWordTokenizer()
 
 
-HAS_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
-ENCLITIC = re.compile(r" ('s|'re|'ve|'ll|'d|'m|n't)\b")
-
-
 def tokenize(caption: str) -> list[str]:
     """Return the lower-case words of `caption`, without tokens that are punctuation only.
 
     The rules are the Penn Treebank's (`don't` -> `do`, `n't`), which caption scores use as well.
+    Chinese, Japanese, Thai and other scripts without spaces are split into characters.
     """
-    return [
-        word
-        for word in _word_tokenizer().tokenize(caption.lower())
-        if HAS_LETTER_OR_DIGIT.search(word)
-    ]
+    text = plain_marks(caption.lower())
+    if PLAIN.fullmatch(text):  # nine captions of ten: words, commas, a full stop at the end
+        words = text.replace(",", " ").replace(".", " ").split()
+        may_be_abbreviation = "." in text and words and ABBREVIATION.fullmatch(words[-1])
+        if not may_be_abbreviation and CONTRACTIONS.isdisjoint(words):
+            return words
+    text = " ".join(_without_full_stops(text.split()))
+    return [word for word in _word_tokenizer().tokenize(text) if HAS_LETTER_OR_DIGIT.search(word)]
+
+
+def _without_full_stops(words: list[str]) -> Iterator[str]:
+    """Yield the words without the full stops of sentences; those of abbreviations stay."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        bare = word.rstrip(".,;:!?\"')]}>") if "." in word else word
+        marks = word[len(bare) :]
+        is_number = bare in ("no", "nos") and following[:1].isdigit()
+        if "." in marks and not is_number and not ABBREVIATION.fullmatch(bare):
+            marks = marks.replace(".", " ")
+        if bare.startswith(".") and not bare[1:2].isdigit():
+            bare = bare.lstrip(".")
+        yield bare + marks
+    yield "."  # the last full stop is the only one that the Treebank's rules split off
 
 
 class Vocabulary:
@@ -79,20 +105,31 @@ class Vocabulary:
         """Keep words with at least `vocab_threshold` occurrences in `captions` (lists of words).
 
         The most frequent word comes first, ties in alphabetical order; at most `max_size` words.
+        Raises ValueError where no word is left: such a captioner could not say anything.
         """
         if vocab_threshold < 1:
             raise ValueError(f"vocab_threshold must be 1 or more, not {vocab_threshold}.")
+        if max_size is not None and max_size < 1:
+            raise ValueError(f"The largest size of a vocabulary must be 1 or more, not {max_size}.")
         counts = Counter(word for caption in captions for word in caption)
         special = [start_word, end_word, unk_word, pad_word]
-        frequent = [word for word, count in counts.items() if count >= vocab_threshold]
-        frequent = sorted(set(frequent) - set(special), key=lambda word: (-counts[word], word))
+        ranked = sorted(counts.keys() - set(special), key=lambda word: (-counts[word], word))
+        frequent = [word for word in ranked if counts[word] >= vocab_threshold]
+        if not ranked:
+            raise ValueError("The captions have no words: there is nothing to learn from them.")
+        if not frequent:
+            raise ValueError(
+                f"No word occurs {vocab_threshold} times in the captions; the most frequent, "
+                f"{ranked[0]!r}, occurs {counts[ranked[0]]} times: lower the threshold."
+            )
         return cls(special + frequent[:max_size], tokenizer)
 
     @classmethod
     def load(cls, vocab_file: PathLike) -> "Vocabulary":
         """Read a JSON file that `save` wrote; ValueError where it is something else."""
         try:
-            return cls(read_json(vocab_file)["words"])
+            words = cls(read_json(vocab_file)["words"]).words
+            return cls([nfc(word) for word in words])
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{vocab_file} is not a vocabulary ({error}). Build it again."
@@ -123,4 +160,4 @@ class Vocabulary:
                 break
             if number not in (self.start, self.pad):
                 words.append(self.words[number])
-        return ENCLITIC.sub(r"\1", " ".join(words))
+        return join_unspaced(ENCLITIC.sub(r"\1", " ".join(words)))

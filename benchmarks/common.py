@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 import torchvision
 
-from captioning.training import loaders as batches
 from captioning.device import compute_dtype, get_device
+from captioning.training import preparation as batches
 
 RESULTS = Path(__file__).parent / "results.md"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "bf16")

@@ -24,13 +24,13 @@ import torch
 import metrics
 from captioning.data.coco import find_split, read_captions
 from captioning.features.cache import extract_features
-from model import DECODERS
-from captioning.inference.serialization import load_pair
+from captioning.files import atomic_write, cli_errors, read_json
 from captioning.inference.search import greedy
-from captioning.training.config import TrainConfig
+from captioning.inference.serialization import load_pair
 from captioning.toy.grading import grade
+from captioning.training.config import TrainConfig
+from model import DECODERS
 from train import train
-from captioning.files import cli_errors, read_json, atomic_write
 
 ROOT = Path(__file__).parent.parent
 RECIPES = {  # what each kind needs to do well; the rest is the same for all
@@ -87,7 +87,9 @@ def score(settings: TrainConfig, folder: Path) -> dict[str, float]:
     )
     pictures = read_captions(settings.data, "val")
     features = Path(settings.data, "features")
-    store = extract_features(encoder, pictures, features, grid=settings.grid, precision=settings.precision)
+    store = extract_features(
+        encoder, pictures, features, grid=settings.grid, precision=settings.precision
+    )
     said = {}
     for rows in torch.arange(len(store)).split(100):
         grid = torch.from_numpy(store.array[rows.numpy(), 0]).float()  # (B, P, D)

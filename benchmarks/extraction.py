@@ -14,11 +14,11 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
 import torch.nn.functional as F
-from benchmarks.common import machine, rate, report
 
-from captioning.models.backbone import Backbone, maps_to_grid
-from captioning.features.fast_network import COMPILE_FROM, fast_network
+from benchmarks.common import machine, rate, report
 from captioning.device import compute_dtype, get_device
+from captioning.features.fast_network import COMPILE_FROM, fast_network
+from captioning.models.backbone import Backbone, maps_to_grid
 
 FLOPS_PER_PHOTO = 8.2e9  # ResNet-50 at 224 x 224: 4.1 billion multiply-adds
 

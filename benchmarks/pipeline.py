@@ -21,19 +21,19 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from benchmarks.common import machine, plain_words_without_nltk, rate, report, synchronize, timed
 from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from captioning.training import loaders as batches
+from benchmarks.common import machine, plain_words_without_nltk, rate, report, synchronize, timed
 from captioning.data.coco import CaptionSet, read_captions
-from model import EncoderCNN, make_decoder
 from captioning.data.photos import read_photo
-from captioning.inference.serialization import load_pair
-from captioning.training.config import TrainConfig
 from captioning.device import get_device
+from captioning.inference.serialization import load_pair
+from captioning.training import preparation as batches
+from captioning.training.config import TrainConfig
 from captioning.training.losses import caption_loss
+from model import EncoderCNN, make_decoder
 from train import train
 from vocabulary import Vocabulary
 

@@ -18,9 +18,8 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from benchmarks.common import machine
-
-from data_loader import PackedCaptions, bucket_batches
 from captioning.data.coco import read_captions
+from data_loader import PackedCaptions, bucket_batches
 from vocabulary import Vocabulary, tokenize
 
 SETS = {  # photos and captions to train on

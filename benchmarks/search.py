@@ -12,11 +12,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from benchmarks.common import machine, rate, report
 
-from model import NEEDS_GRID, make_decoder
-from captioning.inference.search import beam_search
+from benchmarks.common import machine, rate, report
 from captioning.device import get_device
+from captioning.inference.search import beam_search
+from model import NEEDS_GRID, make_decoder
 
 
 @torch.inference_mode()

@@ -14,12 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 import torch
-from benchmarks.common import machine, rate, report, timed
 
-from data_loader import PackedCaptions, bucket_batches
-from model import NEEDS_GRID, make_decoder
+from benchmarks.common import machine, rate, report, timed
 from captioning.device import compute_dtype, get_device
 from captioning.training.losses import caption_loss
+from data_loader import PackedCaptions, bucket_batches
+from model import NEEDS_GRID, make_decoder
 from vocabulary import Vocabulary
 
 WORDS = 10  # of a caption

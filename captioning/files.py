@@ -4,11 +4,13 @@ atomic_write(path)             a file that is either whole or not there
 read_json, read_json_list      JSON from a file, or one sentence that says what is wrong
 cli_errors()                   what a user can fix becomes one sentence and exit status 1
 readable_write_errors(path)    a full disk or a read-only folder, as a sentence
+exclusive(lock_file)           one process at a time
 remove_partial_files(folder)   removes what a killed process left half written
 short_message(error)           a library's message, short enough for a sentence
 """
 
 import contextlib
+import io
 import json
 import os
 import sys
@@ -16,7 +18,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-PathLike = str | os.PathLike[str]
+from filelock import FileLock, Timeout
+
+from captioning.text import PathLike, read_text
+
+OUT_OF_MEMORY = "there is not enough memory: lower the sizes, such as --batch-size"
 
 
 @contextlib.contextmanager
@@ -29,7 +35,9 @@ def atomic_write(path: PathLike, mode: str = "wb") -> Iterator[IO[Any]]:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with open(partial, mode, encoding=None if "b" in mode else "utf-8") as file:
+        # the name of a file that is not text becomes JSON's \udc.., which can be read again
+        encoding, errors = (None, None) if "b" in mode else ("utf-8", "backslashreplace")
+        with open(partial, mode, encoding=encoding, errors=errors) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -63,12 +71,46 @@ def readable_write_errors(
 
 
 @contextlib.contextmanager
+def exclusive(lock_file: Path, waiting: str = "", refusal: str = "") -> Iterator[None]:
+    """Let one process at a time into the block.
+
+    waiting  a line to print before waiting for the process that is inside
+    refusal  or the sentence of the ValueError to raise instead of waiting
+    """
+    lock_file.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(lock_file)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if refusal:
+            raise ValueError(refusal) from None
+        print(waiting, flush=True)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def cli_errors() -> Iterator[None]:
-    """Print what a user can fix (`OSError`, `ValueError`) as one sentence; exit with status 1."""
+    """Print what a user can fix (`OSError`, `ValueError`) as one sentence; exit with status 1.
+
+    A character that the terminal does not have is printed as its number.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
+    except MemoryError:
+        sys.exit(f"error: {OUT_OF_MEMORY}")
+    except RuntimeError as error:
+        if "memory" not in str(error).lower():  # torch has no other way to say it
+            raise
+        sys.exit(f"error: {OUT_OF_MEMORY} ({short_message(error)})")
     except KeyboardInterrupt:
         sys.exit("stopped; what was saved so far is kept")
 
@@ -98,9 +140,8 @@ def read_json_list(path: PathLike) -> list[Any]:
 
 
 def _parse(path: PathLike) -> object:
+    text = read_text(path)
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing. Check the path.") from None
-    except (ValueError, RecursionError) as error:  # not JSON, not UTF-8, nested without end
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # not JSON, or nested without end
         raise ValueError(f"{path} is not JSON ({error}). Download it or write it again.") from None

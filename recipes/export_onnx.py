@@ -27,8 +27,8 @@ from caption import find_photos
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.files import PathLike, atomic_write, cli_errors
 from captioning.inference.search import greedy
-from captioning.models.decoder import Decoder
 from captioning.inference.serialization import load_pair
+from captioning.models.decoder import Decoder
 from model import EncoderCNN
 from vocabulary import ENCLITIC, Vocabulary
 
@@ -132,7 +132,7 @@ def check(
     start, by_torch = time.perf_counter(), []
     for path in photos:
         with torch.inference_mode():
-            features = encoder(transform(read_photo(path))[None])
+            features = encoder(transform(read_photo(path, transform.min_side))[None])
         by_torch.append(vocab.decode(greedy(decoder, features, MAX_WORDS)[0].tolist()))
     middle = time.perf_counter()
     by_onnx = [onnx.caption(path) for path in photos]
@@ -147,6 +147,20 @@ def check(
     ]:
         table.append(f"{name:24}{size:8.1f}{1000 * seconds / len(photos):12.1f}")
     return same, "\n".join(table)
+
+
+def readable(photos: list[Path]) -> list[Path]:
+    """Return the photos that can be read; of each other one, say why not."""
+    good = []
+    for path in photos:
+        try:
+            read_photo(path)
+            good.append(path)
+        except (OSError, ValueError) as error:
+            print(f"error: {error}", file=sys.stderr)
+    if not good:
+        raise ValueError("none of the photos to check can be read.")
+    return good
 
 
 def main() -> None:
@@ -166,6 +180,7 @@ def main() -> None:
         print(*(f"{path}  {path.stat().st_size / 1e6:.1f} MB" for path in files), sep="\n")
         if args.check:
             photos = find_photos(args.check)[: args.most]
+            photos = readable(photos)
             same, table = check(*parts, files, photos)
             print(table, f"the same caption for {same} of {len(photos)} photos", sep="\n")
             if same < len(photos):

@@ -1,9 +1,11 @@
-"""Fixtures that tests in every folder share; the plain functions are in helpers.py.
+"""Fixtures that tests in every folder share; plain functions are in helpers.py.
 
 data        folder in COCO's layout: 12 training and 6 validation photos, drawn on the spot
-weights     state dict of a narrow ResNet-50 with 0.03 M parameters, which sees 48 x 48 pixels
-encoder     EncoderCNN with it, grid=True: P = 9 places, D = 128
-run         folder of a finished training run on all this
+weights     file with a narrow ResNet-50 of 0.03 M parameters, which sees 48 x 48 pixels
+encoder     EncoderCNN with these weights, grid=True: P = 9 places, D = 128
+config_of   config_of(out, ...): the TrainConfig of a small run
+run         folder of a finished run of two epochs
+cli         cli(main, ...): a command line, run in this process
 """
 
 import os
@@ -25,7 +27,7 @@ torch.set_num_threads(1)  # tensors are tiny: a second thread would only wait
 
 @pytest.fixture(scope="session", autouse=True)
 def no_fsync():
-    """What tests write need not survive a power cut; waiting for the disk took most of the time."""
+    """Do not wait for the disk: nothing that tests write has to survive a power cut."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda file: None)
         yield
@@ -33,13 +35,13 @@ def no_fsync():
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory) -> Path:
-    """Not to be changed by tests; those that do draw their own with `write_data(tmp_path)`."""
+    """Shared and read only; a test that changes data draws its own with `write_data(tmp_path)`."""
     return write_data(tmp_path_factory.mktemp("data"))
 
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory, data) -> Path:
-    """Random weights whose BatchNorm has seen the photos, so that it does something."""
+    """Random weights, with BatchNorm statistics that were computed on the photos."""
     torch.manual_seed(0)
     config = {"width": 4, "last_stride": 1}
     network = narrow_resnet50(**config)
@@ -48,7 +50,7 @@ def weights(tmp_path_factory, data) -> Path:
     photos = [transform(read_photo(p.path)) for p in read_captions(data, "train").photos]
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # the plain average of what it sees
+            module.momentum = None  # a plain average over all photos
     with torch.no_grad():
         network.train()(torch.stack(photos))
     path = tmp_path_factory.mktemp("weights") / "narrow.pth"
@@ -64,38 +66,40 @@ def encoder(weights) -> EncoderCNN:
     return EncoderCNN(EMBED, weights=str(weights), grid=True)
 
 
-@pytest.fixture
-def settings_of(data, weights):
-    """Settings of a training run that takes a second; `settings_of(out, ...)` changes some."""
+@pytest.fixture(scope="session")
+def config_of(data, weights):
+    """`config_of(out, ...)`: the config of a run that takes a second; the options change it."""
 
-    def settings(out: Path, **changed) -> TrainConfig:
+    def make_config(out: Path, **changed) -> TrainConfig:
         small = {"embed_size": 16, "hidden_size": 24, "batch_size": 8, "vocab_threshold": 1}
         small |= {"data": str(data), "weights": str(weights), "out": str(out), "num_epochs": 2}
         small |= {"device": "cpu", "precision": "float32", "print_every": 2, "lr": 5e-3}
         return TrainConfig(**(small | changed))
 
-    return settings
+    return make_config
 
 
 @pytest.fixture(scope="session")
-def run(data, weights, tmp_path_factory) -> Path:
-    """The folder of a finished run of two epochs."""
+def settings_of(config_of):
+    return config_of
+
+
+@pytest.fixture(scope="session")
+def run(config_of, tmp_path_factory) -> Path:
+    """Train for two epochs; return the folder of the finished run."""
     from train import train
 
     out = tmp_path_factory.mktemp("run")
-    small = {"embed_size": 16, "hidden_size": 24, "batch_size": 8, "vocab_threshold": 1}
-    train(
-        TrainConfig(
-            data=str(data), weights=str(weights), out=str(out), num_epochs=2, lr=1e-2,
-            device="cpu", precision="float32", **small,
-        )
-    )  # fmt: skip
+    train(config_of(out, lr=1e-2))
     return out
 
 
 @pytest.fixture
 def cli(monkeypatch):
-    """`cli(main, "--flag", value)` runs a command line in this process: its exit status."""
+    """Return a function that runs a command line in this process and returns its exit status.
+
+    `cli(main, "--flag", value)`: 0, or the text that `sys.exit` printed.
+    """
 
     def call(main, *arguments) -> int | str:
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])

@@ -1,8 +1,9 @@
-"""Several processes are one: the same losses, the same features, and a death that is survived.
+"""Several processes train as one does: the same losses and features; a lost process ends the run.
 
 The processes are started as a user starts them, by torchrun, and run RUN below.
 """
 
+import dataclasses
 import json
 import os
 import re
@@ -14,33 +15,36 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers import ROOT
 
+from captioning import distributed
 from captioning.safe_load import safe_load
+from tests.helpers import ROOT
 from train import train
 
 RUN = """
-import dataclasses, itertools, json, os, signal, sys
+import itertools, json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import torch
-import distributed, train
-from settings import Settings
-from vocabulary import cli_errors
+import train
+from captioning import distributed
+from captioning.files import cli_errors
+from captioning.training.config import TrainConfig
 
-about = json.loads(sys.argv[2])
+options = json.loads(sys.argv[2])
 steps, loss = itertools.count(1), train.caption_loss
 
 def dies(*args, **kwargs):
-    if distributed.rank() == 1 and torch.is_grad_enabled() and next(steps) == about["dies_in_step"]:
-        os.kill(os.getpid(), signal.SIGKILL)
+    if distributed.rank() == 1 and torch.is_grad_enabled():  # validation does not count
+        if next(steps) == options["dies_in_step"]:
+            os.kill(os.getpid(), signal.SIGKILL)
     return loss(*args, **kwargs)
 
 train.caption_loss = dies
 with cli_errors():
-    settings = Settings(**about["settings"])
-    with distributed.joined(settings.device):
-        history, rank = train.train(settings), distributed.rank()
-with open(f"{settings.out}/rank-{rank}.json", "w", encoding="utf-8") as file:
+    config = TrainConfig(**options["config"])
+    with distributed.init_distributed(config.device):
+        history, rank = train.train(config), distributed.rank()
+with open(f"{config.out}/rank-{rank}.json", "w", encoding="utf-8") as file:
     json.dump(history, file)
 """
 DEVICES = [
@@ -53,7 +57,7 @@ DEVICES = [
 
 
 @pytest.fixture
-def start(data, tmp_path, settings_of):
+def start(data, tmp_path, config_of):
     """`start(name, processes, ...)` trains in tmp_path/name, on its own copy of the data."""
     script = tmp_path / "run.py"
     script.write_text(RUN, encoding="utf-8")
@@ -65,14 +69,15 @@ def start(data, tmp_path, settings_of):
         copy = out / "data"
         if not copy.exists():
             shutil.copytree(data, copy, ignore=shutil.ignore_patterns("features"))
-        settings = vars(settings_of(out, data=str(copy), **changed))
-        about = json.dumps({"settings": settings, "dies_in_step": dies_in_step})
+        config = config_of(out, data=str(copy), **changed)
         if processes == 1:
-            train(settings_of(out, data=str(copy), **changed))
+            train(config)
             return None
+        options = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+        options = json.dumps({"config": options, "dies_in_step": dies_in_step})
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         return subprocess.run(
-            [*torchrun, "--nproc-per-node", str(processes), script, str(ROOT), about],
+            [*torchrun, "--nproc-per-node", str(processes), script, str(ROOT), options],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -83,20 +88,27 @@ def start(data, tmp_path, settings_of):
 
 
 def losses(out: Path) -> list[float]:
-    """Of every step, as the log has them."""
+    """Return the loss of every step, from the log."""
     log = (out / "training.log").read_text(encoding="utf-8")
     return [float(found) for found in re.findall(r"step \d+/\d+  loss (\S+)", log)]
 
 
 def weights(out: Path, epoch: int) -> dict[str, torch.Tensor]:
+    """Return the saved weights of encoder and decoder."""
     parts = [safe_load(out / f"{part}-{epoch}.pkl") for part in ("encoder", "decoder")]
     return parts[0]["state_dict"] | parts[1]["state_dict"]
 
 
 def features(out: Path) -> dict[tuple, np.ndarray]:
-    """{shape: features}: here no two splits are of the same size"""
+    """Return {shape: features}: here each split has another number of photos."""
     arrays = [np.load(path) for path in (out / "data/features").glob("*/features.npy")]
     return {array.shape: array for array in arrays}
+
+
+# How far weights may differ. Adam divides a gradient by its own size: where it is nearly zero, the
+# rounding of a sum over processes (1e-7) decides whether the weight moves, and where to. That is so
+# for some of the backbone's weights. The steps of SGD are proportional to the gradient.
+TOLERANCE = {"adam": 2e-3, "sgd": 5e-6}
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -106,19 +118,26 @@ def features(out: Path) -> dict[tuple, np.ndarray]:
         # 36 captions: the last batch has 1, of which the second process has none
         (2, {"batch_size": 7, "views": 2, "label_smoothing": 0.1, "schedule": "cosine"}),
         (4, {"batch_size": 10, "decoder": "attention", "attention_penalty": 3.0}),
-        (2, {"batch_size": 7, "fine_tune_from": "layer4", "fine_tune_lr": 1e-3, "num_workers": 1}),
+        (
+            2,
+            {"batch_size": 7, "fine_tune_from": "layer4", "num_workers": 1}
+            | {"optimizer": "sgd", "lr": 0.05, "fine_tune_lr": 0.01},
+        ),
     ],
 )
 def test_several_processes_give_the_losses_of_one(start, tmp_path, device, processes, changed):
-    same = {"dropout": 0.0, "print_every": 1, "device": device} | changed
+    same = {"dropout": 0.0, "optimizer": "adam", "device": device} | changed
+    tolerance = TOLERANCE[same["optimizer"]]
     start("one", 1, **same)
     ended = start("many", processes, **same)
     assert ended.returncode == 0, ended.stderr
     one, many = tmp_path / "one", tmp_path / "many"
     assert losses(many) == pytest.approx(losses(one), abs=2e-3)
     assert len(losses(one)) == 2 * -(-36 // same["batch_size"])
-    for name, weight in weights(one, 2).items():
-        torch.testing.assert_close(weights(many, 2)[name], weight, atol=2e-3, rtol=0)
+    before, after, of_many = weights(one, 1), weights(one, 2), weights(many, 2)
+    assert max((after[name] - before[name]).abs().max() for name in after) > 5 * tolerance
+    for name, weight in after.items():
+        torch.testing.assert_close(of_many[name], weight, atol=tolerance, rtol=0)
 
     # the same numbers in every process, and one writer
     histories = [(many / f"rank-{rank}.json").read_text() for rank in range(processes)]
@@ -139,8 +158,10 @@ def test_several_processes_give_the_losses_of_one(start, tmp_path, device, proce
 
 
 @pytest.mark.parametrize("device", DEVICES)
-def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_goes_on(start, tmp_path, device):
-    hard = {"dropout": 0.4, "average": 0.9, "schedule": "onecycle", "device": device}
+def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_continues(
+    start, tmp_path, device
+):
+    hard = {"dropout": 0.4, "ema_decay": 0.9, "schedule": "onecycle", "device": device}
     hard |= {"checkpoint_every": 2}
     whole = start("whole", 2, **hard)
     died = start("cut", 2, dies_in_step=9, **hard)
@@ -152,14 +173,12 @@ def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_goes_on(start
     assert "died" in sentences[0]
     assert "--resume" in sentences[0]
     log = (tmp_path / "cut/training.log").read_text(encoding="utf-8")
-    assert "going on with epoch 2 after step 2" in log
+    assert "continuing with epoch 2 after step 2" in log
     for name, weight in weights(tmp_path / "whole", 2).items():
         assert torch.equal(weights(tmp_path / "cut", 2)[name], weight)
 
 
-def test_alone_nothing_is_asked_of_others():
-    from captioning import distributed
-
+def test_without_torchrun_every_call_is_local():
     with distributed.init_distributed("cpu"):
         assert (distributed.rank(), distributed.world_size()) == (0, 1)
         assert distributed.all_gather("me") == ["me"]

@@ -1,4 +1,4 @@
-"""Words <-> ids, the JSON file, and the two helpers that every module starts from."""
+"""Words <-> ids: tokens, the vocabulary, its JSON file."""
 
 import json
 
@@ -8,14 +8,13 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 from vocabulary import Vocabulary, tokenize
-from captioning.files import cli_errors, read_json, atomic_write
 
-# Words as captions have them: plain, hyphened, numbers, possessives, contractions, punctuation.
+# Words as captions have them: plain, hyphenated, numbers, possessives, contractions, punctuation.
 letters = st.text("abcdeglnorstuw", min_size=1, max_size=8)
 ending = st.sampled_from(["", "", "", "s", "'s", "'re", "'ve", "'ll", "n't", "-red", "-42"])
 word = st.tuples(letters, ending).map("".join) | st.integers(0, 999).map(str)
-grade = st.sampled_from(["", "", "", ",", "!", "?", ";", " -", " ..."])
-caption_text = st.lists(st.tuples(word, grade), max_size=12).map(
+punctuation = st.sampled_from(["", "", "", ",", "!", "?", ";", " -", " ..."])
+caption_text = st.lists(st.tuples(word, punctuation), max_size=12).map(
     lambda pairs: " ".join(w.capitalize() + m for w, m in pairs)
 )
 words_only = st.lists(st.sampled_from(["a", "dog", "cat", "runs", "sits", "zebra"]), max_size=8)
@@ -23,7 +22,7 @@ words_only = st.lists(st.sampled_from(["a", "dog", "cat", "runs", "sits", "zebra
 
 @examples(deadline=None, max_examples=100, derandomize=True)
 @given(st.lists(caption_text, min_size=1, max_size=4))
-def test_what_is_known_comes_back(captions):
+def test_known_words_survive_encoding_and_decoding(captions):
     tokens = [tokenize(caption) for caption in captions]
     vocab = Vocabulary.build(tokens, vocab_threshold=1)
     for caption, words in zip(captions, tokens, strict=True):
@@ -64,7 +63,7 @@ def test_build_keeps_the_frequent_words(captions, threshold, max_size):
         ("", []),
     ],
 )
-def test_tokens_are_the_penn_treebanks(text, tokens):
+def test_tokens_follow_the_penn_treebank(text, tokens):
     assert tokenize(text) == tokens
 
 
@@ -74,7 +73,7 @@ def test_special_words_may_have_other_names_but_keep_their_ids():
     assert vocab.encode("a zebra") == [0, 4, 2, 1]
 
 
-def test_decode_stops_at_end_and_says_neither_start_nor_padding():
+def test_decode_stops_at_end_and_leaves_out_start_and_padding():
     vocab = Vocabulary.build([["a", "dog", "'s", "ball"]], 1)
     ids = [0, vocab("a"), vocab("dog"), vocab("'s"), vocab("ball"), 1, vocab("a"), 3, 3]
     assert vocab.decode(ids) == "a dog's ball"
@@ -82,12 +81,12 @@ def test_decode_stops_at_end_and_says_neither_start_nor_padding():
     assert vocab.decode([]) == ""
 
 
-def test_a_tokenizer_of_ones_own():
+def test_the_tokenizer_can_be_replaced():
     vocab = Vocabulary.build([list("abba")], 1, tokenizer=list)
     assert vocab.decode(vocab.encode("ab")) == "a b"
 
 
-def test_saved_is_loaded_and_is_plain_json(tmp_path):
+def test_a_saved_vocabulary_is_plain_json_and_loads_again(tmp_path):
     vocab = Vocabulary.build([["café", "naïve", "犬", "a"]], 1)
     vocab.save(tmp_path / "new folder" / "vocab.json")
     assert Vocabulary.load(tmp_path / "new folder" / "vocab.json").words == vocab.words
@@ -95,9 +94,9 @@ def test_saved_is_loaded_and_is_plain_json(tmp_path):
     assert content["words"] == vocab.words
 
 
-LOAD_ERRORS = {
+BROKEN_FILES = {
     "empty": "",
-    "no JSON": "{words",
+    "not JSON": "{words",
     "half": '{"words": ["<start>", "<e',
     "a list": "[1, 2]",
     "without words": "{}",
@@ -112,11 +111,13 @@ LOAD_ERRORS = {
 }
 
 
-@pytest.mark.parametrize("text", LOAD_ERRORS.values(), ids=LOAD_ERRORS)
+@pytest.mark.parametrize("text", BROKEN_FILES.values(), ids=BROKEN_FILES)
 def test_a_broken_vocabulary_is_refused_in_one_sentence_that_names_it(tmp_path, text):
     path = tmp_path / "vocab.json"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ValueError, match=r"vocab\.json is no vocabulary .*Build it again") as error:
+    with pytest.raises(
+        ValueError, match=r"vocab\.json is not a vocabulary .*Build it again"
+    ) as error:
         Vocabulary.load(path)
     assert "\n" not in str(error.value)
 
@@ -126,39 +127,9 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
         Vocabulary.load(tmp_path / "none.json")
     (tmp_path / "latin.json").write_bytes(b'{"words": ["caf\xe9"]}')
     with pytest.raises(ValueError, match=r"latin\.json"):
-        read_json(tmp_path / "latin.json")
+        Vocabulary.load(tmp_path / "latin.json")
 
 
 def test_vocab_threshold_below_one_is_refused():
     with pytest.raises(ValueError, match="vocab_threshold"):
         Vocabulary.build([["a"]], vocab_threshold=0)
-
-
-def test_write_atomically_leaves_the_old_file_or_the_new_one(tmp_path):
-    path = tmp_path / "file.txt"
-    with atomic_write(path, "w") as file:
-        file.write("old")
-
-    def write_half(file) -> None:
-        file.write("ne")
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt), atomic_write(path, "w") as file:
-        write_half(file)
-    assert path.read_text(encoding="utf-8") == "old"
-    with atomic_write(path, "w") as file:
-        file.write("new")
-        assert path.read_text(encoding="utf-8") == "old"  # until the block ends
-    assert path.read_text(encoding="utf-8") == "new"
-    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
-
-
-@pytest.mark.parametrize("error", [ValueError("too bad"), FileNotFoundError("too bad")])
-def test_cli_errors_turns_what_can_be_mended_into_a_sentence(error):
-    with pytest.raises(SystemExit, match=r"^error: too bad$"), cli_errors():
-        raise error
-
-
-def test_cli_errors_hides_no_bug():
-    with pytest.raises(KeyError), cli_errors():
-        raise KeyError("a bug")

@@ -18,7 +18,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from captioning.data.coco import Annotations, is_plain_name, read_annotations
-from captioning.data.photos import FORMATS, read_photo
+from captioning.data.decode import open_photo, read_photo
 from captioning.device import parallel_map
 
 LUMA_SIDE, CHROMA_SIDE = 16, 4  # pixels of a thumbnail: of its brightness, of its colors
@@ -140,13 +140,12 @@ def inspect_photo(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
         return {"empty": place}, None
     try:
         photo = read_photo(path, min_side=LUMA_SIDE)
-        with Image.open(path, formats=FORMATS) as header:
-            mode, orientation = header.mode, header.getexif().get(0x0112, 1)
+        header, orientation = open_photo(path)
     except (OSError, ValueError) as error:
         return {"broken": str(error)}, None
     found = {
-        "grayscale": mode in ("1", "L", "LA"),
-        "CMYK": mode == "CMYK",
+        "grayscale": header.mode in ("1", "L", "LA"),
+        "CMYK": header.mode == "CMYK",
         "rotated": orientation != 1,
     }
     luma, *chroma = photo.convert("YCbCr").split()

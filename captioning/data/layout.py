@@ -4,7 +4,8 @@
     copy_boxes(source, out)              instances_<split>.json, where COCO has boxes
 
 The photos are written first, each whole or not at all, and the annotations last: an interrupted run
-leaves nothing broken, and running it again reuses what is there.
+leaves nothing broken, and running it again reuses what is there. Annotations of splits that are not
+written again are set aside, so that no photo is in two splits.
 """
 
 import contextlib
@@ -16,21 +17,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
 from tqdm import tqdm
 
-from captioning.data.photos import FORMATS
+from captioning.data.decode import open_photo
 from captioning.data.sources import Collection, SourcePhoto, Splits
 from captioning.files import atomic_write
 
-
-def photo_size(path: Path) -> tuple[int, int]:
-    """Return width and height from the file's first bytes; `prepare.py check` decodes all of it."""
-    try:
-        with Image.open(path, formats=FORMATS) as photo:
-            return photo.size
-    except (UnidentifiedImageError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path} is not a photo ({error}).") from None
+KINDS = ("captions", "instances", "image_info")  # of annotation files, for each split
 
 
 def copy_or_link(source: Path, target: Path, link: bool) -> None:
@@ -46,32 +39,34 @@ def copy_or_link(source: Path, target: Path, link: bool) -> None:
         shutil.copyfileobj(original, file)
 
 
-def usable_photos(splits: Splits, partial: bool) -> Splits:
+def usable_photos(collection: Collection, partial: bool) -> Splits:
     """Return the photos that exist, can be opened and have captions, with their sizes recorded.
 
     Raises ValueError where some are missing or unreadable, unless `partial`; where two share a name
     or an id, so that a photo could be in two splits; and where none is left.
     """
+    splits = collection.splits
     check_unique(splits)
     kept: Splits = {}
-    left_out: dict[str, list[Path]] = {"missing": [], "unreadable": [], "uncaptioned": []}
+    left_out: dict[str, list[SourcePhoto]] = {"missing": [], "unreadable": [], "uncaptioned": []}
     for split, photos in splits.items():
         for photo in tqdm(photos, desc=f"opening {split}", disable=None):
-            reason = why_unusable(photo)
+            reason = why_unusable(photo, split not in collection.uncaptioned)
             if reason:
-                left_out[reason].append(photo.path)
+                left_out[reason].append(photo)
             else:
                 kept.setdefault(split, []).append(photo)
     total = sum(len(photos) for photos in splits.values())
-    for reason, paths in left_out.items():
-        if paths and reason != "uncaptioned" and not partial:
+    for reason, photos in left_out.items():
+        if not photos:
+            continue
+        first = f"{photos[0].path}" + (f" ({photos[0].origin})" if photos[0].origin else "")
+        if reason != "uncaptioned" and not partial:
             raise ValueError(
-                f"{len(paths)} of {total} photos are {reason}, the first is {paths[0]}. "
+                f"{len(photos)} of {total} photos are {reason}, the first is {first}. "
                 "Fetch them again, or add --partial to leave them out."
             )
-        if paths:
-            note = f"left out {len(paths)} {reason} photos, such as {paths[0]}"
-            print(f"note: {note}", file=sys.stderr)
+        print(f"note: left out {len(photos)} {reason} photos, such as {first}", file=sys.stderr)
     if not kept:
         raise ValueError("No photo has a caption. Check the folder that you gave.")
     return kept
@@ -84,22 +79,23 @@ def check_unique(splits: Splits) -> None:
     for split, photos in splits.items():
         for photo in photos:
             number = photo.record.get("id")
+            place = f"{split} ({photo.origin})" if photo.origin else split
             if photo.name in names or number in ids:
                 where = names.get(photo.name, "another photo's id")
-                raise ValueError(f"{photo.name} is listed twice: in {where} and in {split}.")
-            names[photo.name] = split
+                raise ValueError(f"{photo.name} is listed twice: in {where} and in {place}.")
+            names[photo.name] = place
             if number is not None:
                 ids.add(number)
 
 
-def why_unusable(photo: SourcePhoto) -> str:
+def why_unusable(photo: SourcePhoto, needs_caption: bool = True) -> str:
     """Return why a photo cannot be used, "" where it can; records its width and height."""
-    if not photo.path.is_file():
+    if not os.path.isfile(photo.path):
         return "missing"
-    if not photo.captions:
+    if needs_caption and not photo.captions:
         return "uncaptioned"
     try:
-        width, height = photo_size(photo.path)
+        width, height = open_photo(photo.path)[0].size  # `prepare.py check` decodes all of it
     except (OSError, ValueError):
         return "unreadable"
     photo.record = {"width": width, "height": height, **photo.record}
@@ -112,11 +108,12 @@ def write_layout(collection: Collection, out: Path, link: bool, partial: bool) -
     link      makes hard links instead of copies, where the disk allows it
     partial   leaves out photos that are missing or broken instead of stopping
 
-    Ids are 1, 2, ... in the order of the splits, unless the publisher gave some.
+    Ids are 1, 2, ... in the order of the splits, unless the publisher gave some. A split without
+    captions becomes image_info_<split>.json, as COCO's test photos have it.
     """
     contents: dict[str, dict[str, Any]] = {}
     image_id = caption_id = 0
-    for split, photos in usable_photos(collection.splits, partial).items():
+    for split, photos in usable_photos(collection, partial).items():
         images, annotations = [], []
         folder = out / "images" / split
         folder.mkdir(parents=True, exist_ok=True)
@@ -134,10 +131,25 @@ def write_layout(collection: Collection, out: Path, link: bool, partial: bool) -
             "images": images,
             "annotations": annotations,
         }
+    files = {
+        split: f"{'image_info' if split in collection.uncaptioned else 'captions'}_{split}.json"
+        for split in contents
+    }
+    set_aside(out / "annotations", set(files.values()))
     for split, content in contents.items():
-        with atomic_write(out / "annotations" / f"captions_{split}.json", "w") as file:
+        with atomic_write(out / "annotations" / files[split], "w") as file:
             json.dump(content, file)
         print(f"{split}: {len(content['images'])} photos, {len(content['annotations'])} captions")
+
+
+def set_aside(folder: Path, kept: set[str]) -> None:
+    """Rename the annotation files of an earlier preparation whose splits are not written again."""
+    for kind in KINDS:
+        for path in sorted(folder.glob(f"{kind}_*.json")):
+            if path.name.replace("instances", "captions") not in kept:
+                path.replace(path.with_name(path.name + ".old"))
+                about = "an earlier preparation, whose splits were others"
+                print(f"note: {path} is of {about}; it is now {path.name}.old", file=sys.stderr)
 
 
 def copy_boxes(source: Path, out: Path) -> None:

@@ -1,6 +1,6 @@
-"""Read a photo from a file of any format, and turn it into the tensor that the encoder expects.
+"""Turn a photo into the tensor that the encoder expects.
 
-    read_photo(path)        PIL image; a broken file is refused in a sentence, never half gray
+    read_photo(path)        PIL image, upright, RGB; see decode.py, which needs no torch
     PhotoTransform(...)     PIL image -> (3, crop, crop), scaled as the encoder's weights expect it
 
 A caption may mention anything in the photo, so at test time nothing is cropped away: the whole
@@ -8,63 +8,16 @@ photo is squashed to a square. Training takes a random crop, mirrored half the t
 """
 
 import random
-import struct
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy as np
 import torch
 import torchvision.transforms.v2.functional as F
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
-from captioning.files import PathLike
+from captioning.data.decode import FORMATS, read_photo
 
-MAX_PIXELS = 100_000_000  # larger ones are refused before they are decoded
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")  # none that runs a program to open
-Image.MAX_IMAGE_PIXELS = None  # `read_photo` has a limit of its own, and says so in a sentence
-
-
-def read_photo(path: PathLike, min_side: int | None = None) -> Image.Image:
-    """Return the photo at `path`, RGB, upright. Transparent parts become white.
-
-    min_side  pixels that the shorter side needs; a much larger JPEG is decoded at 1/2, 1/4 or 1/8
-              of its size, which is several times faster
-
-    Raises FileNotFoundError or ValueError: one sentence that names the file and the cause.
-    """
-    path = Path(path)
-    try:
-        with Image.open(path, formats=FORMATS) as photo:
-            width, height = photo.size
-            if width * height <= MAX_PIXELS:
-                if min_side and min(width, height) > min_side:
-                    photo.draft("RGB", (min_side, min_side))  # a hint that only JPEG follows
-                return _as_rgb(ImageOps.exif_transpose(photo))
-    except FileNotFoundError:
-        raise FileNotFoundError(f"{path} is missing.") from None
-    except UnidentifiedImageError:
-        empty = path.is_file() and path.stat().st_size == 0
-        cause = "is empty (0 bytes)" if empty else f"is not a photo ({', '.join(FORMATS)} are)"
-        raise ValueError(f"{path} {cause}.") from None
-    except IsADirectoryError:
-        raise ValueError(f"{path} is a folder, not a photo.") from None
-    except (OSError, ValueError, SyntaxError, EOFError, struct.error, MemoryError) as error:
-        raise ValueError(f"{path} is broken and cannot be read ({error}).") from None
-    raise ValueError(f"{path} has {width} x {height} pixels, more than {MAX_PIXELS:,}; shrink it.")
-
-
-def _as_rgb(photo: Image.Image) -> Image.Image:
-    """Return the photo in RGB, gray of 16 or 32 bits scaled to 8, transparent parts white."""
-    if photo.mode.startswith(("I", "F")):  # 16 or 32 bits of gray: PIL would clip them to white
-        gray = np.asarray(photo, dtype=np.float32)
-        scale = 65535.0 if photo.mode.startswith("I") else max(float(gray.max()), 1.0)
-        photo = Image.fromarray((gray.clip(0, scale) * (255 / scale)).astype(np.uint8))
-    if photo.has_transparency_data:
-        photo = photo.convert("RGBA")
-        white = Image.new("RGBA", photo.size, "white")
-        photo = Image.alpha_composite(white, photo)
-    return photo.convert("RGB")
+__all__ = ["FORMATS", "PhotoTransform", "read_photo", "transform_test", "transform_train"]
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,21 @@
     read_results(path, references, file_names)   [{"image_id": ..., "caption": ...}, ...]
                                                  -> {image id: caption}
 
-Results name a photo by its official id or by its file: `file_name`, or the stem as `image_id`.
+Results name a photo by its official id, as a number or as text, or by its file: `file_name`, or the
+path, the name or the stem as `image_id`. Markers of where a caption begins and ends are left out.
 """
 
-from collections.abc import Collection, Container, Mapping
+import re
+from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from captioning.data.coco import ImageId, parse_entries
+from captioning.data.coco import ID_TYPES, ImageId, official_id, parse_entries
 from captioning.files import PathLike, read_json_list
+from captioning.scripts import nfc
+
+START = re.compile(r"<(?:start|bos|sos|s|pad)>|^\s*startseq\b", re.IGNORECASE)
+END = re.compile(r"</s>|<(?:end|eos)>|\bendseq\s*$", re.IGNORECASE)
 
 
 def read_results(
@@ -25,18 +31,19 @@ def read_results(
     Raises ValueError for two captions of one image, and for images that only one of the two files
     knows; with `partial` those images are left out.
     """
+    known = {official_id(image): image for image in references}
     names = index_names(file_names)
     found: dict[ImageId, str] = {}
     unknown: list[ImageId] = []
-    entries = parse_entries(path, read_json_list(path), image_id=(int, str), caption=str)
+    entries = parse_entries(path, read_json_list(path), image_id=ID_TYPES, caption=str)
     for entry in entries:
-        image = resolve_image(entry, references, names)
+        image = resolve_image(entry, known, names)
         if image not in references:
             unknown.append(image)
         elif image in found:
             raise ValueError(f"{path} has two captions of image {image!r}. Keep one of them.")
         else:
-            found[image] = entry["caption"]
+            found[image] = strip_markers(entry["caption"])
     if not entries:
         raise ValueError(f"{path} has no captions. Write it with `caption.py ... --out`.")
     if not found:
@@ -54,6 +61,17 @@ def read_results(
     return {image: found[image] for image in references if image in found}
 
 
+def strip_markers(caption: str) -> str:
+    """Return the caption up to `<end>`, without `<start>` and `<pad>`, however they are spelled."""
+    return START.sub(" ", END.split(caption, maxsplit=1)[0]).strip()
+
+
+def name_forms(name: str) -> tuple[str, str, str]:
+    """Return a file name as it is written, without folders, and without its suffix."""
+    path = PurePosixPath(nfc(name).replace("\\", "/"))
+    return str(path), path.name, path.stem
+
+
 def index_names(file_names: Mapping[ImageId, str]) -> dict[str, ImageId]:
     """Return the names of each image -> its id: file name, its last part, and its stem.
 
@@ -61,18 +79,23 @@ def index_names(file_names: Mapping[ImageId, str]) -> dict[str, ImageId]:
     """
     images: dict[str, set[ImageId]] = {}
     for image, file_name in file_names.items():
-        path = PurePosixPath(file_name)
-        for name in (file_name, path.name, path.stem):
+        for name in name_forms(file_name):
             images.setdefault(name, set()).add(image)
     return {name: found.pop() for name, found in images.items() if len(found) == 1}
 
 
 def resolve_image(
-    result: Mapping[str, Any], known: Container[ImageId], names: Mapping[str, ImageId]
+    result: Mapping[str, Any], known: Mapping[ImageId, ImageId], names: Mapping[str, ImageId]
 ) -> ImageId:
     """Return the image of a result: its `image_id` where known, else by `file_name` or stem."""
-    image: ImageId = result["image_id"]
-    for name in (result.get("file_name"), result["image_id"]):
-        if image not in known and isinstance(name, str):
-            image = names.get(name, image)
+    number = result["image_id"]
+    image = official_id(number)
+    if image in known:
+        return known[image]
+    for name in (result.get("file_name"), number):
+        for form in name_forms(name) if isinstance(name, str) else ():
+            if form in names:
+                return names[form]
+    if isinstance(number, str) and re.fullmatch("0[0-9]{,20}", number):  # COCO's file names
+        return known.get(int(number), image)
     return image

@@ -1,34 +1,37 @@
 """Read publishers' files into photos with captions, in splits; nothing is written yet.
 
-    flickr8k        Flickr8k.token.txt, Flickr_8k.{train,dev,test}Images.txt, Flicker8k_Dataset/
+    flickr8k        Flickr8k.token.txt, Flickr_8k.{train,dev,test}Images.txt, Flicker8k_Dataset/,
+                    or captions.txt and Images/, as Kaggle has it
     flickr30k       results_20130124.token or results.csv, flickr30k-images/
     karpathy        dataset_{coco,flickr8k,flickr30k}.json, the splits that most papers report on
-    coco            annotations/captions_*.json, train2014/ val2014/ or train2017/ val2017/
-    own_folder      a CSV file with the columns image, caption and, optionally, split
+    coco            annotations/captions_*.json, train2014/ val2014/ or train2017/ val2017/;
+                    annotations/image_info_test*.json and test2014/ or test2017/, if they are there
+    own_folder      a CSV file, see table.py
 
 Each function returns a Collection. File names come from untrusted files: a name that would lead out
 of its folder is refused.
 """
 
-import csv
+import functools
 import hashlib
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
-from captioning.data.coco import is_plain_name, parse_entries, read_annotations
+from captioning.data.coco import SPLITS, annotation_files, parse_entries, read_annotations
+from captioning.data.names import find_file, flat_name, names_in, require_plain_name
+from captioning.data.table import read_table
 from captioning.files import read_json
+from captioning.text import text_lines
 
 Splits = dict[str, list["SourcePhoto"]]
 
 FLICKR = "Photos by their authors on Flickr; research and education"
 FLICKR_LICENSES = [{"id": 1, "name": FLICKR, "url": ""}]
 UNKNOWN_LICENSES = [{"id": 1, "name": "Unknown", "url": ""}]
-SPLITS = {"train": "train", "restval": "train", "val": "val", "valid": "val", "dev": "val"}
-SPLITS |= {"validation": "val", "test": "test"}
 
 
 @dataclass
@@ -37,6 +40,7 @@ class SourcePhoto:
     captions: list[str]
     record: dict[str, Any] = field(default_factory=dict)  # COCO's fields: id, width, license ...
     name: str = ""  # its file name in the layout; by default that of `path`
+    origin: str = ""  # the line of the table that names it first, for errors
 
     def __post_init__(self) -> None:
         self.name = self.name or self.path.name
@@ -48,26 +52,7 @@ class Collection:
     description: str
     licenses: list[dict[str, Any]]
     splits: Splits
-
-
-def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (number, line) for the lines of a UTF-8 text file that are not blank."""
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing. Check the path.")
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(file, start=1):
-                if line.strip():
-                    yield number, line.strip()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path} is not UTF-8 text ({error}). Save it as UTF-8.") from None
-
-
-def require_plain_name(name: str, source: Path) -> str:
-    """Return `name`; raise ValueError where it could lead out of its folder on any system."""
-    if not is_plain_name(name) or not name.isprintable():
-        raise ValueError(f"{source} names a file {name!r:.80}, which is not a plain file name.")
-    return name
+    uncaptioned: frozenset[str] = frozenset()  # splits whose captions the publisher keeps secret
 
 
 def first_existing(folder: Path, *names: str) -> Path:
@@ -106,13 +91,37 @@ def token_captions(path: Path) -> dict[str, list[str]]:
     return captions
 
 
+def photo_captions(path: Path) -> dict[str, list[str]]:
+    """Return name -> captions, of a publisher's token file or of Kaggle's table."""
+    if path.name == "captions.txt":
+        return {name: row.captions for name, row in read_table(path, path.parent).items()}
+    return token_captions(path)
+
+
+def split_photos(photos: Path, captions: dict[str, list[str]]) -> Splits:
+    """Return the photos in a split of our own, by their names."""
+    splits: Splits = {"train": [], "val": [], "test": []}
+    for name, split in split_by_name(sorted(captions)).items():
+        splits[split].append(SourcePhoto(photos / name, captions[name]))
+    return splits
+
+
 def flickr8k(folder: Path, karpathy_json: Path | None = None) -> Collection:
-    """Return Flickr8k in the splits whose lists exist; the publisher's `dev` becomes `val`."""
-    photos = first_existing(folder, "Flicker8k_Dataset", "Flickr8k_Dataset", "Images")
+    """Return Flickr8k in the splits whose lists exist; the publisher's `dev` becomes `val`.
+
+    Kaggle's copy has no lists of splits: without them its photos are split by their names.
+    """
+    photos = first_existing(folder, "Flicker8k_Dataset", "Flickr8k_Dataset", "Images", "images")
     if karpathy_json:
         splits = karpathy(karpathy_json, lambda entry: photos / entry["filename"])
         return Collection("Flickr8k, Karpathy's split", FLICKR_LICENSES, splits)
-    captions = token_captions(first_existing(folder, "Flickr8k.token.txt"))
+    path = first_existing(folder, "Flickr8k.token.txt", "captions.txt")
+    captions = photo_captions(path)
+    if path.name == "captions.txt" and not any(folder.glob("Flickr_8k.*Images.txt")):
+        note = "no list of a split, as the publisher has them: photos are split by their names"
+        print(f"note: {folder} has {note}", file=sys.stderr)
+        splits = split_photos(photos, captions)
+        return Collection("Flickr8k, a split of our own", FLICKR_LICENSES, splits)
     splits = {}
     for part in ("train", "dev", "test"):
         path = folder / f"Flickr_8k.{part}Images.txt"
@@ -129,16 +138,14 @@ def flickr8k(folder: Path, karpathy_json: Path | None = None) -> Collection:
 
 def flickr30k(folder: Path, karpathy_json: Path | None = None) -> Collection:
     """Return Flickr30k in Karpathy's split where its file is given, else split by file names."""
-    names = ("flickr30k-images", "flickr30k_images/flickr30k_images", "Images")
+    names = ("flickr30k-images", "flickr30k_images/flickr30k_images", "Images", "images")
     photos = first_existing(folder, *names)
     if karpathy_json:
         chosen = karpathy(karpathy_json, lambda entry: photos / entry["filename"])
         return Collection("Flickr30k, Karpathy's split", FLICKR_LICENSES, chosen)
-    names = ("results_20130124.token", "results.csv", "flickr30k_images/results.csv")
-    captions = token_captions(first_existing(folder, *names))
-    splits: Splits = {"train": [], "val": [], "test": []}
-    for name, split in split_by_name(sorted(captions)).items():
-        splits[split].append(SourcePhoto(photos / name, captions[name]))
+    tables = ("results_20130124.token", "results.csv", "flickr30k_images/results.csv")
+    captions = photo_captions(first_existing(folder, *tables, "captions.txt"))
+    splits = split_photos(photos, captions)
     return Collection("Flickr30k, a split of our own", FLICKR_LICENSES, splits)
 
 
@@ -167,24 +174,29 @@ def coco(folder: Path, split: str | None = None, karpathy_json: Path | None = No
             raise ValueError("Karpathy's split needs --karpathy-json FILE (dataset_coco.json).")
         splits = karpathy(karpathy_json, lambda entry: coco_photo(folder, entry))
         return Collection("COCO, Karpathy's split", UNKNOWN_LICENSES, splits)
-    years = [split] if split else ["2017", "2014"]
-    for year in years:
-        paths = sorted((folder / "annotations").glob(f"captions_*{year}.json"))
+    for year in [split] if split else ["2017", "2014"]:
+        files = annotation_files(folder)
+        paths = [path for name, path in files.items() if name.endswith(year)]
         if paths:
             return official_coco(folder, year, paths)
     raise FileNotFoundError(
-        f"{folder} has no annotations/captions_train{years[-1]}.json. Give the folder that has "
+        f"{folder} has no annotations/captions_train{split or 2014}.json. Give the folder that has "
         "both the annotations and the photos."
     )
 
 
 def official_coco(folder: Path, year: str, paths: list[Path]) -> Collection:
-    """Return the publisher's splits in the annotation files `paths`, with ids and licenses."""
+    """Return the publisher's splits in the annotation files `paths`, with ids and licenses.
+
+    COCO's test photos, which have no captions, are added if they are there.
+    """
     splits, licenses = {}, UNKNOWN_LICENSES
+    test = annotation_files(folder, "image_info").get(f"test{year}")
+    if test and photo_folder(folder, f"test{year}").is_dir():
+        paths = [*paths, test]
     for path in paths:
-        split = path.stem.removeprefix("captions_")
-        photos = folder / "images" / split
-        photos = photos if photos.is_dir() else folder / split
+        split = path.stem.removeprefix("captions_").removeprefix("image_info_")
+        photos = photo_folder(folder, split)
         annotations = read_annotations(path)
         captions = annotations.captions_by_image()
         splits[split] = [
@@ -196,7 +208,13 @@ def official_coco(folder: Path, year: str, paths: list[Path]) -> Collection:
             for image in annotations.images
         ]
         licenses = annotations.licenses or UNKNOWN_LICENSES
-    return Collection(f"COCO {year}", licenses, splits)
+    return Collection(f"COCO {year}", licenses, splits, frozenset({f"test{year}"}))
+
+
+def photo_folder(folder: Path, split: str) -> Path:
+    """Return the folder of a split's photos, as it is unpacked or as it is prepared."""
+    photos = folder / "images" / split
+    return photos if photos.is_dir() else folder / split
 
 
 def coco_photo(folder: Path, entry: dict[str, Any]) -> Path:
@@ -214,46 +232,17 @@ def own_folder(folder: Path, table: Path) -> Collection:
     A photo in a subfolder (`beach/one.jpg`) is renamed (`beach_one.jpg`). A photo without a split
     gets one by its name: all captions of a photo stay together.
     """
-    captions, given = read_table(table)
-    if not captions:
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder. Give the folder of the photos.")
+    rows = read_table(table, folder)
+    if not rows:
         raise ValueError(f"{table} has no captions below its first line.")
     splits: Splits = {"train": [], "val": [], "test": []}
-    chosen = split_by_name(sorted(captions.keys() - given.keys())) | given
-    for name in sorted(captions):
-        path = folder / PurePosixPath(name)
-        photo = SourcePhoto(path, captions[name], name=name.replace("/", "_"))
+    given = {name: row.split for name, row in rows.items() if row.split}
+    chosen = split_by_name(sorted(rows.keys() - given.keys())) | given
+    listing = functools.cache(names_in)
+    for name, row in sorted(rows.items()):
+        path = find_file(folder, name, listing)
+        photo = SourcePhoto(path, row.captions, name=flat_name(name), origin=row.origin)
         splits[chosen[name]].append(photo)
     return Collection(table.stem, UNKNOWN_LICENSES, splits)
-
-
-def read_table(table: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return name -> captions, and name -> split for the photos whose split the table gives."""
-    heading = next(text_lines(table), (1, ""))[1]
-    captions: dict[str, list[str]] = {}
-    splits: dict[str, str] = {}
-    with open(table, encoding="utf-8-sig", newline="") as file:
-        rows = csv.DictReader(file, delimiter=max(",;\t|", key=heading.count))
-        try:
-            rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or []]
-            if not {"image", "caption"} <= set(rows.fieldnames):
-                raise ValueError(f"{table} must begin with a line of names: image,caption,split")
-            for row in rows:
-                if None in row:
-                    raise ValueError(
-                        f"{table}, line {rows.line_num}, has too many columns. "
-                        "Put captions that contain a comma in quotes."
-                    )
-                name, caption, split = (row.get(k) or "" for k in ("image", "caption", "split"))
-                name, split = name.strip().replace("\\", "/"), split.strip().lower()
-                for part in name.split("/"):
-                    require_plain_name(part, table)
-                captions.setdefault(name, []).append(caption)
-                if split and split not in SPLITS:
-                    raise ValueError(
-                        f"{table}: {name} is in {split!r:.40}, not train, val or test."
-                    )
-                if split and splits.setdefault(name, SPLITS[split]) != SPLITS[split]:
-                    raise ValueError(f"{table} puts {name} into two splits; a photo has one.")
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{table}, near line {rows.line_num}: {error}.") from None
-    return captions, splits

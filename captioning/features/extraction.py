@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from captioning import distributed
@@ -34,7 +33,7 @@ from captioning.features.cache import (
     transform_of,
 )
 from captioning.features.fast_network import FastBackbone
-from captioning.files import PathLike, readable_write_errors
+from captioning.files import PathLike, exclusive, readable_write_errors
 from captioning.safe_load import LOAD_ERRORS
 from model import EncoderCNN
 
@@ -95,18 +94,12 @@ def one_run_at_a_time(folder: Path) -> Iterator[None]:
     if distributed.rank() or _load_complete(folder):
         yield  # nothing to write
         return
-    with readable_write_errors(folder, CACHE_HINT):
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder.parent / f".{folder.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            print(f"waiting for another run, which computes the features in {folder}", flush=True)
-            lock.acquire()
-    try:
+    waiting = f"waiting for another run, which computes the features in {folder}"
+    with contextlib.ExitStack() as stack:
+        with readable_write_errors(folder, CACHE_HINT):
+            lock_file = folder.parent / f".{folder.name}.lock"
+            stack.enter_context(exclusive(lock_file, waiting))
         yield
-    finally:
-        lock.release()
 
 
 def _load_complete(folder: Path) -> FeatureCache | None:

@@ -27,7 +27,7 @@ def fold_batchnorm(network: nn.Module) -> nn.Module:
 
     Works where a module's children stand in the order they run, as in torchvision's classifiers.
     """
-    network = copy.deepcopy(network)
+    network = copy.deepcopy(network).eval()  # a copied graph would be in train mode
     for module in [m for m in network.modules() if not isinstance(m, nn.Conv2d)]:
         children = list(module.named_children())
         for (name, first), (next_name, second) in itertools.pairwise(children):

@@ -4,12 +4,14 @@
     grad_cam(captioner, photo, words)         maps for decoders that have no attention
     attention_overlay(weights)                one map as a layer that darkens the rest of the photo
     draw_attention(captioner, photo, words)   the photo once for each word
+    draw_caption(photo, text)                 the photo with its caption
 
 The encoder sees the whole photo squashed to a square, so place (row, column) of its h x w grid is
 that part of the photo, whatever the photo's shape: a map is stretched over it, nothing is cut off.
 """
 
 import math
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -85,6 +87,17 @@ def attention_overlay(weights: Tensor, size: tuple[int, int] = (64, 64)) -> Imag
     """Return a map (h, w) as a layer over the photo: clear where it is 1, dark where it is 0."""
     dark = Image.fromarray(((1 - weights.numpy()) * DARKEST * 255).astype(np.uint8))
     return Image.merge("LA", (Image.new("L", size), dark.resize(size, Image.Resampling.BICUBIC)))
+
+
+def draw_caption(photo: Image.Image, text: str) -> Figure:
+    """Draw the photo with its caption below it."""
+    with matplotlib.style.context(STYLE):
+        figure = Figure(figsize=(5, 0.6 + 5 * photo.height / photo.width), layout="constrained")
+        panel = figure.add_subplot()
+        panel.imshow(photo)
+        panel.axis("off")
+        figure.supxlabel("\n".join(textwrap.wrap(text, 60)) or "(no words)", fontsize=11)
+    return figure
 
 
 def draw_attention(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> Figure:

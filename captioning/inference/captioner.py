@@ -89,30 +89,40 @@ class Captioner:
         beam_size: int = 3,
         alpha: float = 0.7,
         n_best: int = 1,
-        max_words: int = 20,
+        max_words: int | None = None,
         temperature: float = 0.0,
+        top_k: int = 0,
         top_p: float = 1.0,
         seed: int = 0,
+        no_repeat_ngram_size: int = 0,
     ) -> list[list[Caption]]:
         """Return the `n_best` captions of each photo (PIL images or paths), the best first.
 
+        max_words    limit of a caption's length; None: as long as the training captions
         temperature  0 uses beam search; above 0 draws `n_best` captions at random, see
-                     `sampling.sample`
+                     `sampling.sample`, with `top_k`, `top_p` and `seed`
 
-        Raises ValueError where `n_best` or `max_words` is below 1.
+        Raises ValueError where a number is out of range.
         """
+        max_words = self.decoder.max_words if max_words is None else max_words
         if n_best < 1 or max_words < 1:
             raise ValueError("n_best and max_words must be 1 or more.")
         min_side = self.transform.min_side
         images = [p if isinstance(p, Image.Image) else read_photo(p, min_side) for p in photos]
         features = self.features(images)
         if temperature == 0:
-            found = beam_search(self.decoder, features, beam_size, alpha, max_words, n_best)
+            found = beam_search(
+                self.decoder, features, beam_size, alpha, max_words, n_best,
+                no_repeat_ngram_size=no_repeat_ngram_size,
+            )  # fmt: skip
             return [[self.as_caption(h) for h in hypotheses] for hypotheses in found]
         samples = [
-            sample(self.decoder, features, seed + i, temperature, 0, top_p, max_words).tolist()
+            sample(
+                self.decoder, features, seed + i, temperature, top_k, top_p, max_words,
+                no_repeat_ngram_size=no_repeat_ngram_size,
+            ).tolist()
             for i in range(n_best)
-        ]
+        ]  # fmt: skip
         return [[self.as_caption(ids) for ids in drawn] for drawn in zip(*samples, strict=True)]
 
     def as_caption(self, found: Hypothesis | list[int]) -> Caption:

@@ -43,6 +43,7 @@ class DecoderEnsemble(nn.Module):
     def __init__(self, decoders: Sequence[Decoder]):
         super().__init__()
         self.decoders = nn.ModuleList(decoders)
+        self.max_words = max(decoder.config.max_words for decoder in decoders)
         self.num_parts: list[int] = []  # tensors in the state of each member
 
     def start(self, features: list[Tensor]) -> State:

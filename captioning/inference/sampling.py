@@ -6,6 +6,8 @@
 A whole batch at once, as in search.py. Shapes: B images, R captions, T words, V vocabulary.
 """
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -38,8 +40,10 @@ def sample(
 
     Raises ValueError where temperature, top_k or top_p is out of range.
     """
-    if not temperature > 0 or not 0 < top_p <= 1 or top_k < 0:
+    if not 0 < temperature < math.inf or not 0 < top_p <= 1 or top_k < 0:
         raise ValueError("temperature must be above 0, top_p in (0, 1], top_k 0 or more.")
+    if seed is not None and not 0 <= seed < 2**63:
+        raise ValueError(f"seed {seed} must be 0 or more, and below 2**63.")
     state = decoder.start(features)
     unfinished = _Unfinished(repeat_state(state, samples_per_image * len(state[0])))
     captions, device = len(unfinished.rows), state[0].device

@@ -121,8 +121,8 @@ def beam_search(
             "A beam keeps at least 1 caption of at least 1 word: beam_size, n_best and max_words "
             "must be 1 or more."
         )
-    if not alpha >= 0:
-        raise ValueError(f"alpha {alpha} would reward short captions twice; it must be 0 or more.")
+    if not 0 <= alpha < math.inf:
+        raise ValueError(f"alpha {alpha} must be a finite number, 0 or more.")
     beam_size = max(beam_size, n_best)
     state = decoder.start(features)
     images, device = len(state[0]), state[0].device

@@ -9,7 +9,6 @@ and D features at each (2048); pooled means P = 1, the mean over all places.
 """
 
 import hashlib
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from torchvision.models.resnet import Bottleneck
 
 from captioning.data.photos import PhotoTransform
 from captioning.files import short_message
+from captioning.models.layers import cut_network
 from captioning.safe_load import LOAD_ERRORS, check_state_dict, safe_load
 
 Transform = dict[str, Any]  # the fields of a PhotoTransform, as they are saved
@@ -60,18 +60,9 @@ def narrow_resnet50(width: int = 20, last_stride: int = 1) -> nn.Sequential:
     return network
 
 
-def remove_head(classifier: nn.Module, name: str) -> nn.Sequential:
-    """Return a torchvision classifier without its pooling and classification layers."""
-    if hasattr(classifier, "layer4"):  # the ResNet family
-        layers = OrderedDict(classifier.named_children())
-        del layers["avgpool"], layers["fc"]
-        return nn.Sequential(layers)
-    if isinstance(features := getattr(classifier, "features", None), nn.Sequential):  # VGG, ...
-        return features
-    raise ValueError(f"{name} has no grid of features; choose a convolutional classifier.")
-
-
-def load_weights_file(path: Path, name: str) -> tuple[nn.Sequential, Transform, bool]:
+def load_weights_file(
+    path: Path, name: str, layer: str | None
+) -> tuple[nn.Sequential, Transform, bool]:
     """Return the network of the state dict at `path`, its transform, and whether it is a toy.
 
     A toy network has seen drawn scenes only. Raises ValueError where the file does not fit `name`.
@@ -88,15 +79,16 @@ def load_weights_file(path: Path, name: str) -> tuple[nn.Sequential, Transform, 
             return network, dict(loaded["transform"]), True
         with torch.device("meta"):
             expected = models.get_model(name, weights=None).state_dict()
-        head = [k for k in expected if k.startswith(("fc.", "classifier."))]  # removed below
-        zeros = {k: torch.zeros(expected[k].shape) for k in head if k not in state}
+        head = [k for k in expected if k.startswith(("fc.", "classifier.", "head."))]
+        unused = [] if layer else [k for k in head if k not in state]  # removed below
+        zeros = {k: torch.zeros(expected[k].shape) for k in unused}
         check_state_dict(lambda: models.get_model(name, weights=None), zeros | state)
         classifier = models.get_model(name, weights=None)
         classifier.load_state_dict(zeros | state)
     except LOAD_ERRORS as error:
         message = short_message(error)
         raise ValueError(f"{path} does not hold weights of {name} ({message}).") from None
-    return remove_head(classifier, name), dict(IMAGENET_TRANSFORM), False
+    return cut_network(classifier, name, layer), dict(IMAGENET_TRANSFORM), False
 
 
 def feature_maps(network: Callable[[Tensor], Tensor], images: Tensor, tta: bool) -> Tensor:
@@ -124,6 +116,8 @@ class Backbone(nn.Module):
     tta         test-time augmentation: see the photo at the size from which training crops its
                 windows, so that objects are as large as they were there (Touvron et al. 2019,
                 arXiv:1906.06423), and its mirror image as well; the places of both count
+    layer       where the classifier is cut, by torchvision's name ("classifier.4" for the 4,096
+                fully connected features of VGG-16); None: at its last feature map
     """
 
     def __init__(
@@ -134,13 +128,14 @@ class Backbone(nn.Module):
         pca: int = 0,
         image_size: int = 0,
         tta: bool = False,
+        layer: str | None = None,
     ):
         super().__init__()
         if name not in models.list_models(module=models):
             raise ValueError(f"torchvision has no classifier named {name!r}; try resnet50.")
         self.name, self.grid, self.tta = name, grid, tta
         self.weights_name = Path(weights).name if weights else None
-        network, transform, self.toy_only = build_network(name, weights)
+        network, transform, self.toy_only = build_network(name, weights, layer)
         if image_size:
             margin = transform["resize"] / transform["crop"]  # room for random windows
             transform |= {"crop": image_size, "resize": round(image_size * margin)}
@@ -161,6 +156,11 @@ class Backbone(nn.Module):
     def places(self) -> int:
         """P: the number of places at which the decoder gets features."""
         return self.num_grid_places if self.grid else 1
+
+    def children_in_order(self) -> list[tuple[str, nn.Module]]:
+        """Return the parts of the network by name, the first one first."""
+        body = getattr(self.network, "body", None)
+        return list((body.extractor if body else self.network).named_children())
 
     def forward(self, images: Tensor) -> Tensor:
         return maps_to_grid(feature_maps(self.network, images, self.tta), self.grid)
@@ -183,8 +183,10 @@ class Backbone(nn.Module):
         return digest.hexdigest()[:16]
 
 
-def build_network(name: str, weights: str | None) -> tuple[nn.Sequential, Transform, bool]:
-    """Return the network without its head, its transform, and whether it is a toy (see above)."""
+def build_network(
+    name: str, weights: str | None, layer: str | None
+) -> tuple[nn.Sequential, Transform, bool]:
+    """Return the network up to `layer`, its transform, and whether it is a toy (see above)."""
     if weights and weights in models.get_model_weights(name).__members__:
         recipe = models.get_model_weights(name)[weights].transforms()
         transform = {
@@ -194,24 +196,28 @@ def build_network(name: str, weights: str | None) -> tuple[nn.Sequential, Transf
             "std": list(recipe.std),
         }
         try:
-            return remove_head(models.get_model(name, weights=weights), name), transform, False
+            classifier = models.get_model(name, weights=weights)
         except URLError as error:
             raise OSError(
                 f"{weights} of {name} cannot be downloaded ({error.reason}). Name a file with "
                 "--weights; for the drawn dataset it is models/resnet50_toy.pth."
             ) from None
+        return cut_network(classifier, name, layer), transform, False
     if weights:
-        return load_weights_file(resolve_weights(weights), name)
+        return load_weights_file(resolve_weights(weights), name, layer)
     classifier = models.get_model(name, weights=None)
-    return remove_head(classifier, name), dict(IMAGENET_TRANSFORM), False
+    return cut_network(classifier, name, layer), dict(IMAGENET_TRANSFORM), False
 
 
 def resolve_weights(weights: str) -> Path:
-    """Return `weights` itself, or the file of that name in `models/`.
+    """Return the file `weights`; a bare name, or models/NAME, is also looked up in the course.
 
-    Raises FileNotFoundError where there is neither.
+    Raises FileNotFoundError where there is no such file.
     """
-    for path in (Path(weights), MODELS / Path(weights).name):
+    candidates = [Path(weights)]
+    if Path(weights).parent in (Path(), Path("models")):  # as recorded in a saved encoder
+        candidates.append(MODELS / Path(weights).name)
+    for path in candidates:
         if path.is_file():
             return path
     raise FileNotFoundError(

@@ -21,14 +21,15 @@ def option(
     choices: tuple[str, ...] | None = None,
     ge: float | None = None,
     gt: float | None = None,
+    le: float | None = None,
     lt: float | None = None,
 ) -> Any:
     """Return a dataclass field: its default, the line that --help shows, and what it allows.
 
-    choices     the only values allowed
-    ge, gt, lt  a number must be greater or equal, greater than, less than
+    choices         the only values allowed
+    ge, gt, le, lt  bounds of a number: greater or equal, greater, less or equal, less
     """
-    metadata = {"help": help, "choices": choices, "ge": ge, "gt": gt, "lt": lt}
+    metadata = {"help": help, "choices": choices, "ge": ge, "gt": gt, "le": le, "lt": lt}
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -49,6 +50,8 @@ def check_options(config: Any) -> None:
 def _out_of_range(value: Any, allowed: Any) -> str | None:
     if isinstance(value, float) and not math.isfinite(value):
         return "a finite number"
+    if allowed["le"] is not None and not allowed["ge"] <= value <= allowed["le"]:
+        return f"in [{allowed['ge']}, {allowed['le']}]"
     if allowed["lt"] is not None and not allowed["ge"] <= value < allowed["lt"]:
         return f"in [{allowed['ge']}, {allowed['lt']})"
     if allowed["ge"] is not None and not value >= allowed["ge"]:
@@ -68,6 +71,9 @@ class EncoderConfig:
         "IMAGENET1K_V1", "weights of the backbone: torchvision's enum name, or a file"
     )
     grid: bool = False  # all P places rather than their mean; TrainConfig asks the decoder
+    backbone_layer: str | None = option(
+        None, "layer at which the backbone is cut (classifier.4 for VGG-16); its last feature map"
+    )
     fine_tune_from: str | None = option(
         None, "also train the backbone, from this layer on (layer4, for example)"
     )
@@ -108,3 +114,4 @@ class DecoderConfig(DecoderOptions):
 
     kind: str
     vocab_size: int
+    max_words: int = 20  # of a caption that a search writes; training sets it from its captions

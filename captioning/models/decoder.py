@@ -43,6 +43,11 @@ class Decoder(nn.Module):
                 )
             self.word_embedding.weight = self.output.weight
 
+    @property
+    def max_words(self) -> int:
+        """The length at which a search cuts a caption off, in words."""
+        return self.config.max_words
+
     def forward(self, features: Tensor, captions: Tensor) -> Tensor:
         """features (B, P, E), captions (B, T) -> logits (B, T, V); [:, t] predicts word t + 1."""
         return self.output(self.hidden_states(features, captions)[0])

@@ -21,8 +21,10 @@ from captioning.models.config import (
     check_options,
     option,
 )
+from captioning.models.decoder import INITIALIZERS
 from model import DECODERS, NEEDS_GRID
 
+INITS = tuple(INITIALIZERS)
 SEVERAL = tuple[str, ...]  # a flag that takes one value or more
 MAX_DECODERS = 5
 
@@ -40,6 +42,14 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     num_samples: int | None = option(
         None, "number of photos of each split and folder to use, for a quick try", ge=1
     )
+    vocab_file: str | None = option(
+        None, "read the vocabulary from this JSON file rather than building it from the captions"
+    )
+    max_caption_words: int | None = option(
+        None, "maximum words of a caption that the model writes; by default as in training",
+        ge=1,
+    )  # fmt: skip
+    flip: float = option(0.5, "probability that a random crop is mirrored", ge=0, le=1)
     views: int = option(
         1, "views of each photo in the feature cache: the whole photo, then random crops", ge=1
     )
@@ -53,10 +63,17 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         "lstm", "kind of decoder, or several, trained in turn on the same features", tuple(DECODERS)
     )
     dropout: float = option(0.3, "dropout probability", ge=0, lt=1)
+    init_embedding: str = option("default", "initialization of the word embedding", INITS)
+    init_recurrent: str = option("default", "initialization of the layers inside", INITS)
+    init_output: str = option("default", "initialization of the output layer", INITS)
+    frequency_bias: bool = option(
+        False, "start the output bias at the log frequency of each word (arXiv:1412.2306)"
+    )
     # optimization
     num_epochs: int = option(3, "number of epochs", ge=1)
     batch_size: int = option(128, "captions per step", ge=1)
     optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd"))
+    momentum: float = option(0.9, "momentum of sgd", ge=0, lt=1)
     lr: float = option(2e-3, "learning rate", gt=0)
     fine_tune_lr: float = option(1e-5, "learning rate of the fine-tuned backbone layers", gt=0)
     weight_decay: float = option(0.0, "weight decay (adamw, sgd)", ge=0)
@@ -215,7 +232,8 @@ def make_parser(description: str) -> argparse.ArgumentParser:
     groups = {part: parser.add_argument_group(part) for part in ("run", "encoder", "decoder")}
     part_of = {field.name: "encoder" for field in dataclasses.fields(EncoderConfig)}
     part_of |= {field.name: "decoder" for field in dataclasses.fields(DecoderOptions)}
-    part_of["decoder"] = "decoder"
+    for name in ("decoder", "init_embedding", "init_recurrent", "init_output", "frequency_bias"):
+        part_of[name] = "decoder"
     for field in dataclasses.fields(TrainConfig):
         if not field.metadata:
             continue  # computed from the others

@@ -26,7 +26,7 @@ from captioning.data.photos import PhotoTransform, read_photo
 from captioning.distributed import BatchShare, share_of
 from captioning.features.cache import FeatureCache, transform_of
 from captioning.training.config import TrainConfig
-from data_loader import PackedCaptions, bucket_batches
+from data_loader import PackedCaptions, Transform, bucket_batches
 from model import EncoderCNN
 
 VALIDATION_BATCH = 250  # photos at once in validation
@@ -111,7 +111,7 @@ class ConcatenatedFeatures:
 class ImageLoader:
     """Batches of images (B, 3, H, W), decoded by worker processes that stay alive."""
 
-    def __init__(self, photos: list[Photo], transform: PhotoTransform, num_workers: int):
+    def __init__(self, photos: list[Photo], transform: Transform, num_workers: int):
         self.keys: list[list[Key]] = []
         self.loader = DataLoader(
             ImageDataset(photos, transform),
@@ -130,12 +130,14 @@ class ImageLoader:
 class ImageDataset(Dataset):
     """The image of (epoch, row of the photo): a random crop depends on both."""
 
-    def __init__(self, photos: list[Photo], transform: PhotoTransform):
+    def __init__(self, photos: list[Photo], transform: Transform):
         self.photos, self.transform = photos, transform
 
     def __getitem__(self, key: Key) -> Tensor:
-        photo = read_photo(self.photos[key[1]].path, self.transform.min_side)
-        return self.transform(photo, seed=key)
+        path = self.photos[key[1]].path
+        if isinstance(self.transform, PhotoTransform):
+            return self.transform(read_photo(path, self.transform.min_side), seed=key)
+        return self.transform(read_photo(path))
 
 
 class PhotoBatch(NamedTuple):
@@ -159,6 +161,7 @@ class PhotoLoader:
         encoder: EncoderCNN,
         config: TrainConfig,
         augment: bool,
+        transform: Transform | None = None,
     ):
         self.captions, self.packed, self.config, self.encoder = captions, packed, config, encoder
         self.device = encoder.embed.weight.device
@@ -168,7 +171,7 @@ class PhotoLoader:
             self.rows_of[photo].append(row)
         per_photo = len(packed) / len(self.readable)  # captions
         self.photos_per_batch = max(1, round(config.batch_size / per_photo))
-        transform = transform_of(encoder, train=augment)
+        transform = transform or transform_of(encoder, train=augment)
         self.training = ImageLoader(captions.photos, transform, config.num_workers)
         self.evaluation = ImageLoader(captions.photos, transform_of(encoder), config.num_workers)
 

@@ -57,9 +57,11 @@ def validate(
 
 def most_likely(decoder: Decoder, features: Tensor, beam_size: int) -> list[list[int]]:
     """features (B, P, E) -> the ids of each image's most likely caption, by beam search"""
+    max_words = decoder.config.max_words
     if beam_size == 1:
-        return greedy(decoder, features).tolist()
-    return [list(found[0].words) for found in beam_search(decoder, features, beam_size)]
+        return greedy(decoder, features, max_words).tolist()
+    found = beam_search(decoder, features, beam_size, max_words=max_words)
+    return [list(hypotheses[0].words) for hypotheses in found]
 
 
 def require_finite(name: str, value: float) -> None:

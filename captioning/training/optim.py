@@ -39,7 +39,7 @@ def make_optimizer(
     ]
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
-        return torch.optim.SGD(groups, momentum=0.9, weight_decay=config.weight_decay)
+        return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
     adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     fused = config.device != "mps"  # one kernel for all weights
     return adam(groups, weight_decay=config.weight_decay, fused=fused)

@@ -7,6 +7,7 @@ check_no_leaks(train, val)       refuses a photo that is in training and in vali
 
 import filecmp
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 from captioning import distributed
@@ -18,9 +19,11 @@ from captioning.features.extraction import extract_features
 from captioning.features.pca import fit
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import CachedLoader, Loader, PhotoLoader
-from data_loader import PackedCaptions
+from data_loader import PackedCaptions, Transform
 from model import EncoderCNN
 from vocabulary import Vocabulary, tokenize
+
+Tokenizer = Callable[[str], list[str]]
 
 
 def find_unreadable(captions: CaptionSet) -> dict[int, str]:
@@ -73,16 +76,26 @@ def read_split(config: TrainConfig, split: str) -> dict[str, CaptionSet]:
 
 
 def prepare_split(
-    config: TrainConfig, encoder: EncoderCNN, split: str, vocab: Vocabulary | None = None
+    config: TrainConfig,
+    encoder: EncoderCNN,
+    split: str,
+    vocab: Vocabulary | None = None,
+    transform: Transform | None = None,
+    tokenizer: Tokenizer = tokenize,
 ) -> tuple[Loader, Vocabulary]:
     """Return a loader of one split; the vocabulary is built from its captions if not given.
 
+    transform  your own function, PIL image -> (3, H, W): photos are then read in every epoch
+    tokenizer  your own function, text -> list of words
+
     Everything runs on the device of the encoder. Raises ValueError where no photo can be read.
     """
+    cached = config.cached and transform is None
+    encoder.backbone.train_transform["flip"] = config.flip
     sets = read_split(config, split)
     captions, views = CaptionSet.union(sets), config.views if split == "train" else 1
     caches: list[FeatureCache] = []
-    if config.cached:
+    if cached:
         caches, unreadable = _extract_all(config, encoder, sets, views)
     else:
         unreadable = find_unreadable(captions)
@@ -91,12 +104,14 @@ def prepare_split(
     captions = captions.drop_photos(unreadable)
     if not captions.captions:
         raise ValueError(f"no photo of {', '.join(sets)} ({split}) can be read: check the data.")
-    words = [tokenize(caption) for caption in captions.captions]
+    words = [tokenizer(caption) for caption in captions.captions]
+    if vocab is None and config.vocab_file:
+        vocab = Vocabulary.load(config.vocab_file)
     vocab = vocab or Vocabulary.build(words, config.vocab_threshold, config.max_vocab_size)
     packed = PackedCaptions(words, captions.photo_index, vocab)
-    if config.cached:
+    if cached:
         return CachedLoader(captions, packed, caches, encoder, config), vocab
-    return PhotoLoader(captions, packed, encoder, config, views > 1), vocab
+    return PhotoLoader(captions, packed, encoder, config, views > 1, transform), vocab
 
 
 def cache_dir(config: TrainConfig, folder: str) -> Path:
@@ -127,8 +142,15 @@ def _extract_all(
     return caches, unreadable
 
 
-def prepare_data(config: TrainConfig, encoder: EncoderCNN) -> tuple[dict[str, Loader], Vocabulary]:
+def prepare_data(
+    config: TrainConfig,
+    encoder: EncoderCNN,
+    transform: Transform | None = None,
+    tokenizer: Tokenizer = tokenize,
+) -> tuple[dict[str, Loader], Vocabulary]:
     """Return loaders for "train", and for "val" where the data has it, and the vocabulary.
+
+    transform, tokenizer  your own functions, see `prepare_split`
 
     Raises ValueError where the data cannot be trained on as `config` asks.
     """
@@ -146,11 +168,11 @@ def prepare_data(config: TrainConfig, encoder: EncoderCNN) -> tuple[dict[str, Lo
         explained = fit(encoder, captions, out, encoder.embed.weight.device)
         if distributed.rank() == 0:
             print(f"pca: {config.pca} components explain {explained:.1%} of the variance")
-    loader, vocab = prepare_split(config, encoder, "train")
+    loader, vocab = prepare_split(config, encoder, "train", None, transform, tokenizer)
     if distributed.rank() == 0:
         occurrences = f"with {config.vocab_threshold} occurrences or more (--vocab-threshold)"
         print(f"vocabulary: {len(vocab) - 4:,} words {occurrences}")
     loaders = {"train": loader}
     if has_val and config.validate_every:
-        loaders["val"], _ = prepare_split(config, encoder, "val", vocab)
+        loaders["val"], _ = prepare_split(config, encoder, "val", vocab, None, tokenizer)
     return loaders, vocab

@@ -170,6 +170,7 @@ def fine_tune_on_cider(
                 words = sample(
                     decoder,
                     features.detach(),
+                    max_words=decoder.config.max_words,
                     suppress_unk=False,
                     samples_per_image=samples_per_image,
                 ).clone()

@@ -8,15 +8,15 @@ import sys
 
 import pytest
 import torch
-from tests.helpers import ROOT, write_data
 from PIL import Image
 
 import caption as caption_module
-from captioning.inference.captioner import Captioner
-from caption import find_photos, official_ids
+from caption import find_photos
 from captioning.data.coco import read_captions
 from captioning.data.photos import read_photo
+from captioning.inference.captioner import Captioner
 from captioning.inference.sampling import sample
+from tests.helpers import ROOT, write_data
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def paths(data) -> list:
 
 @pytest.fixture
 def command(run, weights, cli):
-    """`command(*arguments)`: caption.py with the run's weights, its exit status."""
+    """Return a function that runs caption.py with the run's weights; it returns the exit status."""
 
     def call(*arguments) -> int | str:
         files = ["--encoder-file", run / "encoder-2.pkl", "--decoder-file", run / "decoder-2.pkl"]
@@ -53,18 +53,13 @@ def test_the_same_photo_gets_the_same_caption_alone_and_among_others(captioner, 
     assert [c[0].text for c in opened] == [c[0].text for c in together]
 
 
-def test_features_are_those_of_the_encoder(captioner, paths):
+def test_features_are_those_of_the_encoder(captioner, paths, monkeypatch):
     photos = [read_photo(path) for path in paths]
     images = torch.stack([captioner.transform(photo) for photo in photos])
     with torch.no_grad():
         expected = captioner.encoder(images)
-    captioner.dtype, dtype = torch.float32, captioner.dtype
-    fast = captioner.network
-    captioner.network = captioner.encoder.backbone.network
-    try:
-        torch.testing.assert_close(captioner.features(photos), expected, atol=1e-4, rtol=1e-4)
-    finally:
-        captioner.dtype, captioner.network = dtype, fast
+    monkeypatch.setattr(captioner, "backbone", captioner.encoder.backbone)  # in plain float32
+    torch.testing.assert_close(captioner.features(photos), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_n_best_captions_come_with_scores(captioner, paths):
@@ -97,12 +92,12 @@ def test_sampling_follows_the_seed(captioner, paths):
         {"top_p": 0.0, "temperature": 1.0},
     ],
 )  # fmt: skip
-def test_options_that_cannot_be_are_explained(captioner, paths, options):
+def test_impossible_options_are_refused(captioner, paths, options):
     with pytest.raises(ValueError, match=next(iter(options))):
         captioner.caption(paths[:1], **options)
 
 
-def test_a_folder_goes_on_behind_a_broken_photo(captioner, paths, tmp_path):
+def test_a_folder_continues_after_a_broken_photo(captioner, paths, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes(paths[0].read_bytes()[:200])
     found = dict(captioner.caption_stream([paths[0], broken, tmp_path / "none.jpg", paths[1]]))
@@ -140,7 +135,9 @@ def test_find_photos_takes_files_folders_patterns_and_lists(tmp_path, monkeypatc
     assert find_photos([str(tmp_path)]) == inside
     assert find_photos([str(tmp_path / "*.png")]) == inside[:1]
     assert find_photos([str(tmp_path / "odd[1].jpg")]) == inside[2:]  # a name, not a pattern
-    assert find_photos([str(tmp_path / "none.jpg")]) == [tmp_path / "none.jpg"]  # told later
+    assert find_photos([str(tmp_path / "none.jpg")]) == [
+        tmp_path / "none.jpg"
+    ]  # refused later, when read
     monkeypatch.setattr(sys, "stdin", io.StringIO(f"{inside[0]}\n\n{inside[1]}\n"))
     assert find_photos(["-"]) == inside[:2]
     (tmp_path / "empty").mkdir()
@@ -148,18 +145,6 @@ def test_find_photos_takes_files_folders_patterns_and_lists(tmp_path, monkeypatc
         find_photos([str(tmp_path / "empty")])
     with pytest.raises(FileNotFoundError, match="no file matches"):
         find_photos([str(tmp_path / "*.bmp")])
-
-
-def test_official_ids(data, paths, tmp_path):
-    assert official_ids(None, paths[:2]) == ["photo_000", "photo_001"]
-    annotations = str(data / "annotations/captions_train2014.json")
-    assert official_ids(annotations, paths[1:3]) == [1, 2]
-    with pytest.raises(ValueError, match=r"does not list other\.jpg"):
-        official_ids(annotations, [tmp_path / "other.jpg"])
-    for content in ("{}", '{"images": 7}', '{"images": [7]}', '{"images": [{}]}', "[]", "{"):
-        (tmp_path / "broken.json").write_text(content)
-        with pytest.raises(ValueError, match=r"broken\.json"):
-            official_ids(str(tmp_path / "broken.json"), paths)
 
 
 # --- the command line ------------------------------------------------------------------------
@@ -210,7 +195,7 @@ def test_json_lines_and_a_list_from_standard_input(command, paths, monkeypatch, 
     assert {"text", "score", "logprob", "words"} == lines[0]["captions"][0].keys()
 
 
-def test_drawn_weights_say_so_on_standard_error(command, paths, capsys):
+def test_toy_weights_warn_on_standard_error(command, paths, capsys):
     command(paths[0])
     assert "only ever seen drawn scenes" in capsys.readouterr().err
 

@@ -14,9 +14,9 @@ import httpx
 from gradio_client import Client, handle_file
 
 import gradio_main
+from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
 from gradio_main import CaptionService, find_captioners, launch, make_page
-from captioning.data.photos import read_photo
 from vocabulary import Vocabulary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

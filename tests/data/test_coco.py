@@ -82,7 +82,7 @@ def invalid(field: str) -> str:
 BROKEN = {
     "no JSON": ("{images", "is not JSON"),
     "empty": ("", "is not JSON"),
-    "binary": ("\0\0", "is not JSON"),
+    "binary": ("\0\0", "is not text"),
     "deep": ("[" * 100_000, "is not JSON"),
     "a list": ([1, 2], "holds a JSON list"),
     "no images": ({"annotations": CAPTIONS}, NO_LIST),

@@ -1,15 +1,20 @@
 """Photos of every kind: read as they look, or refused in one sentence that names file and cause."""
 
 import io
+import itertools
 import random
+import struct
 
+import cv2
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
-from captioning.data import photos
+from captioning.data import decode
+from captioning.data.decode import FORMATS
 from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
+from tests.odd_exif import ODD_TAGS, TURN, odd_exif
 
 RED, BLUE = (220, 30, 30), (30, 30, 220)
 
@@ -72,6 +77,38 @@ def test_gray_of_8_and_of_16_bits_is_the_same_gray(tmp_path):
     assert np.ptp(np.asarray(read_photo(tmp_path / "float.tif"))) == 255
 
 
+@pytest.mark.parametrize("bits", [10, 12, 14, 16])
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+@pytest.mark.parametrize("bands", [1, 3, 4])
+def test_values_of_10_to_16_bits_in_16_are_neither_black_nor_coarse(tmp_path, bits, suffix, bands):
+    levels = np.random.default_rng(0).random((48, 64, bands))
+    levels[..., 3:] = 1  # opaque
+    levels[0, 0] = 1
+    deep = np.round(levels * (2**bits - 1)).astype(np.uint16)
+    cv2.imwrite(str(tmp_path / f"deep{suffix}"), deep)
+    wanted = np.round(levels[..., :3] * 255)[..., ::-1]  # OpenCV's are blue, green, red
+    found = np.asarray(read_photo(tmp_path / f"deep{suffix}")).astype(int)
+    assert np.abs(found - wanted).max() <= 1
+
+
+@pytest.mark.parametrize("white", [1, 255, 4095, 65535, 1e-4, 1e7])
+def test_floats_of_any_range_are_scaled_and_those_that_are_not_finite_do_no_harm(tmp_path, white):
+    levels = np.random.default_rng(0).random((48, 64)).astype(np.float32)
+    gray = levels * np.float32(white)
+    gray[5, 5], gray[6, 6], gray[7, 7], gray[8, 8] = np.nan, np.inf, -np.inf, 1e30
+    Image.fromarray(gray).save(tmp_path / "float.tif")
+    found = np.asarray(read_photo(tmp_path / "float.tif"))[..., 0]
+    wanted = np.round(levels * 255).astype(int)
+    assert (found[[5, 6, 7, 8], [5, 6, 7, 8]] == [0, 255, 0, 255]).all()
+    others = np.isfinite(gray) & (gray < 1e30)
+    assert np.abs(found - wanted)[others].max() <= 2
+    Image.fromarray(2 * levels - 1).save(tmp_path / "signed.tif")  # as a network's input
+    signed = np.asarray(read_photo(tmp_path / "signed.tif"))[..., 0]
+    assert np.abs(signed - wanted).max() <= 2
+    Image.fromarray(np.full_like(gray, np.nan)).save(tmp_path / "nan.tif")
+    refused(tmp_path / "nan.tif", "none of its values is finite")
+
+
 def test_what_is_transparent_is_white(tmp_path):
     photo = picture(mode="RGBA")
     photo.paste((0, 0, 0, 0), (0, 0, 32, 48))
@@ -79,6 +116,118 @@ def test_what_is_transparent_is_white(tmp_path):
     seen = read_photo(tmp_path / "photo.png")
     assert close(color_at(seen, 10, 20), (255, 255, 255))
     assert close(color_at(seen, 54, 20), BLUE)
+
+
+@pytest.mark.parametrize(("format", "opacity"), [("PNG", 0), ("GIF", 0), ("PNG", b"\0\xff")])
+def test_a_transparent_color_of_a_palette_is_white(tmp_path, format, opacity):
+    photo = Image.new("P", (64, 48), 1)
+    photo.putpalette([0, 0, 0, *BLUE])
+    photo.paste(0, (0, 0, 32, 48))
+    photo.save(tmp_path / "photo", format, transparency=opacity)
+    seen = read_photo(tmp_path / "photo")
+    assert close(color_at(seen, 10, 20), (255, 255, 255))
+    assert close(color_at(seen, 54, 20), BLUE)
+
+
+def test_a_photo_that_is_transparent_all_over_is_seen_nevertheless(tmp_path):
+    photo = picture(mode="RGBA")
+    photo.putalpha(0)  # as some programs write every BMP of 32 bits
+    photo.save(tmp_path / "photo.png")
+    assert close(color_at(read_photo(tmp_path / "photo.png"), 10, 20), RED)
+
+
+def test_a_palette_of_8_bits_where_tiff_has_16_is_not_black(tmp_path):
+    picture(mode="P").save(tmp_path / "photo.tif")
+    content = (tmp_path / "photo.tif").read_bytes()
+    colors = np.frombuffer(content[-256 * 6 :], "<u2")
+    assert colors.max() > 50_000
+    narrow = content[: -256 * 6] + (colors // 256).astype("<u2").tobytes()
+    (tmp_path / "photo.tif").write_bytes(narrow)
+    assert close(color_at(read_photo(tmp_path / "photo.tif"), 10, 20), RED, within=30)
+
+
+@pytest.mark.parametrize("name", ODD_TAGS)
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
+def test_odd_exif_stops_nothing_and_the_photo_is_turned_all_the_same(tmp_path, form, name):
+    for tags in ([TURN, *ODD_TAGS[name]], [*ODD_TAGS[name], TURN]):
+        picture().save(tmp_path / "photo", form, exif=odd_exif(tags))
+        upright = read_photo(tmp_path / "photo")
+        assert upright.size == (48, 64)
+        assert close(color_at(upright, 24, 5), RED, within=30)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"Exif\0\0",
+        b"Exif\0\0II*\0",
+        odd_exif([TURN])[:-12],
+        odd_exif([(0x0112, 3, 1, b"\x09")]),
+        odd_exif([(0x0112, 2, 2, b"6")]),
+        odd_exif([(0x0112, 3, 0, b"\6")]),
+        odd_exif([(0x0112, 3, 3, b"\xff\xff\xff\xff")]),
+    ],
+)
+def test_an_orientation_that_cannot_be_read_means_upright(tmp_path, exif):
+    picture().save(tmp_path / "photo.jpg", exif=exif)
+    assert read_photo(tmp_path / "photo.jpg").size == (64, 48)
+
+
+def test_an_orientation_may_be_an_integer_of_any_type_and_either_byte_order(tmp_path):
+    for kind, order in itertools.product("BHLbhl", "<>"):
+        number = {"B": 1, "H": 3, "L": 4, "b": 6, "h": 8, "l": 9}[kind]
+        exif = odd_exif([(0x0112, number, 1, struct.pack(order + kind, 6))], order)
+        picture().save(tmp_path / "photo.jpg", exif=exif)
+        assert read_photo(tmp_path / "photo.jpg").size == (48, 64)
+
+
+def test_a_tiff_is_turned_once_and_needs_no_sound_tag_but_those_of_its_pixels(tmp_path):
+    for compression in ("raw", "tiff_lzw"):
+        tags = TiffImagePlugin.ImageFileDirectory_v2()
+        tags[0x0112], tags.tagtype[0x011A], tags[0x011A] = 6, 2, "wide"
+        tags.tagtype[0x0128], tags[0x0128] = 3, 3
+        picture().save(tmp_path / "photo.tif", tiffinfo=tags, compression=compression)
+        upright = read_photo(tmp_path / "photo.tif")
+        assert upright.size == (48, 64)
+        assert close(color_at(upright, 24, 5), RED)
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xe0\0\x06JFIF", b"\xff\xe2\0\x08MPF\0\0\0",
+                                     b"\xff\xed\0\x12Photoshop 3.0\x008B"])  # fmt: skip
+def test_broken_segments_of_a_jpeg_stop_nothing(tmp_path, segment):
+    whole = io.BytesIO()
+    picture().save(whole, "JPEG")
+    (tmp_path / "photo.jpg").write_bytes(b"\xff\xd8" + segment + whole.getvalue()[2:])
+    assert close(color_at(read_photo(tmp_path / "photo.jpg"), 10, 20), RED, within=30)
+
+
+@pytest.mark.parametrize("name", [b"pHYs", b"gAMA", b"iCCP", b"zTXt", b"iTXt", b"eXIf", b"acTL"])
+def test_broken_chunks_of_a_png_stop_nothing(tmp_path, name):
+    whole = io.BytesIO()
+    picture().save(whole, "PNG")
+    content = whole.getvalue()
+    for junk in (b"", b"x", b"name\0\7" + bytes(20)):
+        chunk = struct.pack(">L", len(junk)) + name + junk + b"\0\0\0\0"  # a wrong check sum too
+        (tmp_path / "photo.png").write_bytes(content[:33] + chunk + content[33:])
+        assert close(color_at(read_photo(tmp_path / "photo.png"), 10, 20), RED)
+
+
+@pytest.mark.skipif("AVIF" not in FORMATS, reason="needs Pillow 11.3")
+def test_an_avif_is_turned_by_its_container(tmp_path):
+    picture().save(tmp_path / "photo.avif", exif=odd_exif([TURN]))
+    upright = read_photo(tmp_path / "photo.avif")
+    assert upright.size == (48, 64)
+    assert close(color_at(upright, 24, 5), RED, within=30)
+
+
+def test_the_metadata_of_a_photo_is_never_parsed_by_pillow(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise AssertionError("EXIF was parsed")
+
+    monkeypatch.setattr(Image.Exif, "load", fail)
+    picture().save(tmp_path / "photo.jpg", exif=odd_exif([TURN]))
+    assert read_photo(tmp_path / "photo.jpg").size == (48, 64)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +261,7 @@ def test_8000_x_8000_pixels_are_read_at_reduced_scale(tmp_path):
 
 def test_more_pixels_than_the_limit_are_refused_before_they_are_decoded(tmp_path, monkeypatch):
     picture((200, 100)).save(tmp_path / "bomb.png")
-    monkeypatch.setattr(photos, "MAX_PIXELS", 19_999)
+    monkeypatch.setattr(decode, "MAX_PIXELS", 19_999)
     with pytest.raises(ValueError, match=r"bomb\.png has 200 x 100 pixels"):
         read_photo(tmp_path / "bomb.png")
 
@@ -130,6 +279,9 @@ def test_what_is_no_photo_is_refused_in_one_sentence(tmp_path):
     refused(tmp_path / "empty.jpg", "is empty")
     (tmp_path / "text.jpg").write_text("a photo of a dog", encoding="utf-8")
     refused(tmp_path / "text.jpg", "is not a photo")
+    for head, name in [(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"), (b"\xff\x0a", "JPEG XL")]:
+        (tmp_path / "phone.jpg").write_bytes(head + bytes(99))
+        refused(tmp_path / "phone.jpg", f"is {name}, which cannot be read here; save it as JPEG")
     (tmp_path / "folder.jpg").mkdir()
     refused(tmp_path / "folder.jpg", "is a folder")
     (tmp_path / "evil.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n")

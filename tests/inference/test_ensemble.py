@@ -1,23 +1,22 @@
-"""Several captioners in one run, and their common voice."""
+"""Ensembles: the mean of probabilities, from training to the caption."""
 
 import json
 
 import pytest
 import torch
-from tests.helpers import make, random_captions, random_features
 
 import caption
+from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
 from captioning.inference.ensemble import DecoderEnsemble, load_ensemble
-from captioning.data.photos import read_photo
-from captioning.inference.serialization import load_pair
 from captioning.inference.search import beam_search, greedy
-from captioning.training.config import TrainConfig, config_from_args
+from captioning.inference.serialization import load_pair
+from tests.helpers import make, random_captions, random_features
 from train import main, train
 
 
 @pytest.mark.parametrize("name", ["rnn", "gru", "lstm", "attention", "transformer, 2 layers"])
-def test_an_ensemble_of_equals_is_one(name):
+def test_an_ensemble_of_equals_is_their_search(name):
     decoder, features = make(name), random_features(3)
     both = DecoderEnsemble([decoder, decoder])
     assert torch.equal(greedy(both, [features, features]), greedy(decoder, features))
@@ -44,7 +43,7 @@ def test_an_ensemble_is_the_mean_of_probabilities():
 
 @pytest.fixture(scope="module")
 def three(data, weights, tmp_path_factory):
-    """A run of three captioners, by the command line: two kinds, one of them twice."""
+    """The folder of a run of three captioners by the command line: two kinds, the LSTM twice."""
     out = tmp_path_factory.mktemp("three")
     with pytest.MonkeyPatch.context() as patch:
         options = "--decoder lstm attention lstm --embed-size 16 --hidden-size 24 --batch-size 8"
@@ -59,17 +58,18 @@ NAMES = ("lstm", "attention", "lstm-2")
 
 
 def files(three, names=NAMES):
+    """Return the encoder files and the decoder files of these captioners."""
     return [
         [three / name / "best" / f"{part}.pkl" for name in names] for part in ("encoder", "decoder")
     ]
 
 
-def test_one_run_trains_several_captioners(three, settings_of, weights, tmp_path):
+def test_one_run_trains_several_captioners(three, config_of, weights, tmp_path):
     assert sorted(path.name for path in three.iterdir()) == sorted(NAMES)
-    alone = train(settings_of(tmp_path, decoder="attention", seed=1, lr=0.01, print_every=100))
+    alone = train(config_of(tmp_path, decoder="attention", seed=1, lr=0.01, print_every=100))
     with open(three / "attention" / "history.csv") as file:
         losses = [float(line.split(",")[1]) for line in file.readlines()[1:]]
-    assert losses == [row["loss"] for row in alone]  # neither its place nor the others matter
+    assert losses == [row["loss"] for row in alone]  # a captioner does not depend on its place
     _, first, _ = load_pair(*(part[0] for part in files(three)), weights=str(weights))
     _, third, _ = load_pair(*(part[2] for part in files(three)), weights=str(weights))
     assert not torch.equal(first.output.weight, third.output.weight)
@@ -87,8 +87,8 @@ def test_members_vote_on_photos(three, data, weights, cli, tmp_path):
         with torch.inference_mode():
             logits.append(one.decoder(one.features(opened)[:1], words).softmax(dim=-1))
     mean = torch.stack(logits).mean(dim=0)[0]  # (T, V), each member on its own features
-    said = [*together[0][0].words, 1]
-    expected = sum(mean[t, word].log() for t, word in enumerate(said)).item()
+    words_and_end = [*together[0][0].words, 1]
+    expected = sum(mean[t, word].log() for t, word in enumerate(words_and_end)).item()
     assert together[0][0].logprob == pytest.approx(expected, abs=1e-3)
 
     flags = [f for pair in zip(*files(three), strict=True) for f in pair]
@@ -119,32 +119,12 @@ def test_members_that_do_not_fit_are_refused(three, weights, broken, why):
         load_ensemble(*broken(*files(three)), str(weights))
 
 
-def test_members_with_other_words_are_refused(three, settings_of, weights, tmp_path):
-    train(settings_of(tmp_path / "few", max_words=8))
+def test_members_with_other_words_are_refused(three, config_of, weights, tmp_path):
+    train(config_of(tmp_path / "few", max_vocab_size=8))
     few = [tmp_path / "few" / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
     encoders, decoders = files(three, ["lstm"])
     with pytest.raises(ValueError, match="different vocabularies"):
         load_ensemble([*encoders, few[0]], [*decoders, few[1]], str(weights))
-
-
-def test_a_run_has_at_most_five(tmp_path):
-    with pytest.raises(ValueError, match="1 to 5 captioners, not 6"):
-        TrainConfig(decoder=("lstm",) * 6).split_by_decoder()
-    with pytest.raises(ValueError, match="decoder is one of"):
-        TrainConfig(decoder=("lstm", "parrot"))
-    settings = config_from_args("x", ["--decoder", "gru"])
-    assert settings.decoder == "gru"
-    assert settings.split_by_decoder() == [settings]
-
-
-def test_a_run_of_several_goes_on_with_those_that_had_begun(tmp_path):
-    settings = TrainConfig(decoder=("lstm", "gru", "rnn"), out=str(tmp_path), resume=True)
-    assert [one.resume for one in settings.split_by_decoder()] == [True, False, False]
-    (tmp_path / "gru").mkdir()
-    (tmp_path / "gru" / settings.log_file).touch()
-    assert [one.resume for one in settings.split_by_decoder()] == [True, True, False]
-    settings = TrainConfig(decoder=("lstm", "gru"), out=str(tmp_path))
-    assert [one.resume for one in settings.split_by_decoder()] == [False, False]
 
 
 def test_attention_of_several_is_refused_before_anything_is_captioned(three, data, cli):
@@ -153,9 +133,12 @@ def test_attention_of_several_is_refused_before_anything_is_captioned(three, dat
     assert "where one captioner looked" in cli(caption.main, photo, *flags, "--attention", "a.png")
 
 
-def test_members_look_at_the_photo_alike(three, settings_of, weights, tmp_path):
-    train(settings_of(tmp_path, tta=True, num_epochs=1))
-    twice = [tmp_path / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
-    pairs = [[old, new] for (old,), new in zip(files(three, NAMES[:1]), twice, strict=True)]
-    with pytest.raises(ValueError, match="second look"):
+def test_members_with_and_without_tta_are_refused(three, config_of, weights, tmp_path):
+    train(config_of(tmp_path, tta=True, num_epochs=1))
+    with_tta = [tmp_path / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
+    pairs = [
+        [plain, augmented]
+        for (plain,), augmented in zip(files(three, NAMES[:1]), with_tta, strict=True)
+    ]
+    with pytest.raises(ValueError, match="test-time augmentation"):
         load_ensemble(*pairs, str(weights))

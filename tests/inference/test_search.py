@@ -1,7 +1,7 @@
-"""The search against an oracle that tries every caption there is and scores it by teacher forcing.
+"""The search against an oracle that scores every possible caption by teacher forcing.
 
-With 9 words in the vocabulary, of which 5 are none of the four special ones, and at most 3 words
-there are 1 + 5 + 25 captions that end by `<end>` and 125 that the limit cuts off.
+With 9 words in the vocabulary, of which 4 are special, and at most 3 words there are 1 + 5 + 25
+captions that end by `<end>` and 125 that the limit cuts off.
 """
 
 import itertools
@@ -9,25 +9,27 @@ import math
 
 import pytest
 import torch
-from tests.helpers import KINDS, VOCAB, make, random_features
 
-from captioning.inference.search import Hypothesis, attention_weights, beam_search, greedy
 from captioning.inference.sampling import sample
+from captioning.inference.search import Hypothesis, attention_weights, beam_search, greedy
+from tests.helpers import VOCAB, every_decoder, make, random_features
 
 END, UNK, PAD = 1, 2, 3
-WORDS, MAX_WORDS = tuple(range(4, VOCAB)), 3
-EVERYTHING = sum(len(WORDS) ** n for n in range(MAX_WORDS + 1))  # 156 captions
 
-every_decoder = pytest.mark.parametrize("name", KINDS)
+
+WORDS, MAX_WORDS = tuple(range(4, VOCAB)), 3
+
+
+EVERYTHING = sum(len(WORDS) ** n for n in range(MAX_WORDS + 1))  # 156 captions
 
 
 @torch.no_grad()
 def logprob_of(decoder, image, words, finished) -> float:
     """log p(words, and <end> where finished | image) by teacher forcing."""
-    said = [*words, END] if finished else list(words)
-    inputs = torch.tensor([[0, *said[:-1]]])
+    targets = [*words, END] if finished else list(words)
+    inputs = torch.tensor([[0, *targets[:-1]]])
     logprobs = decoder(image, inputs).double().log_softmax(dim=-1)[0]
-    return sum(logprobs[t, word].item() for t, word in enumerate(said))
+    return sum(logprobs[t, word].item() for t, word in enumerate(targets))
 
 
 def every_caption(decoder, image, alpha, words=WORDS, allowed=lambda caption: True) -> list:
@@ -51,27 +53,27 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
     assert found[0].words == expected[0].words
 
 
-# --- beams -----------------------------------------------------------------------------------
+# --- beams ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
 @every_decoder
 def test_a_wide_beam_is_exhaustive_search(name, alpha):
-    decoder, features = make(name, loud=3.0), random_features(2)
+    decoder, features = make(name, scale=3.0), random_features(2)
     found = beam_search(decoder, features, EVERYTHING, alpha, MAX_WORDS, n_best=EVERYTHING)
     for i in range(2):
         assert_same(found[i], every_caption(decoder, features[i : i + 1], alpha))
 
 
 def test_exhaustive_search_with_unknown_words_and_without_repeats():
-    decoder, features = make("lstm", loud=3.0), random_features(1)
+    decoder, features = make("lstm", scale=3.0), random_features(1)
     found = beam_search(decoder, features, 300, 0.7, MAX_WORDS, 300, suppress_unk=False)
     assert_same(found[0], every_caption(decoder, features, 0.7, words=(UNK, *WORDS)))
     for n in (1, 2):
 
         def no_repeats(caption, n=n):
-            runs = [caption[i : i + n] for i in range(len(caption) - n + 1)]
-            return len(set(runs)) == len(runs)
+            ngrams = [caption[i : i + n] for i in range(len(caption) - n + 1)]
+            return len(set(ngrams)) == len(ngrams)
 
         found = beam_search(decoder, features, 300, 0.7, MAX_WORDS, 300, no_repeat_ngram_size=n)
         assert_same(found[0], every_caption(decoder, features, 0.7, allowed=no_repeats))
@@ -79,7 +81,7 @@ def test_exhaustive_search_with_unknown_words_and_without_repeats():
 
 def test_finished_and_unfinished_captions_compete():
     """Both kinds come first somewhere among the images, or the oracle would not test much."""
-    decoder = make("lstm", loud=3.0)
+    decoder = make("lstm", scale=3.0)
     with torch.no_grad():
         decoder.output.bias[END] -= 2
     best = [h[0] for h in beam_search(decoder, random_features(40), 200, 0.7, MAX_WORDS)]
@@ -113,21 +115,21 @@ def test_a_beam_of_one_is_greedy(name):
 
 
 @every_decoder
-def test_greedy_takes_the_likeliest_word(name):
+def test_greedy_takes_the_most_likely_word(name):
     decoder, features = make(name), random_features(4)
     words = greedy(decoder, features, max_words=6)
     inputs = torch.cat([torch.zeros(4, 1, dtype=torch.long), words[:, :-1]], dim=1)
     with torch.no_grad():
         logits = decoder(features, inputs)
     logits[..., [0, UNK, PAD]] = -torch.inf
-    for row, likeliest in zip(words.tolist(), logits.argmax(dim=-1).tolist(), strict=True):
+    for row, expected in zip(words.tolist(), logits.argmax(dim=-1).tolist(), strict=True):
         end = row.index(END) + 1 if END in row else len(row)
-        assert row[:end] == likeliest[:end]
+        assert row[:end] == expected[:end]
         assert set(row[end:]) <= {PAD}
 
 
 @every_decoder
-def test_an_image_does_not_hear_the_others(name):
+def test_an_images_captions_do_not_depend_on_its_batch(name):
     decoder, features = make(name), random_features(5)
     together = beam_search(decoder, features, 3, max_words=8, n_best=3)
     words = greedy(decoder, features, max_words=8)
@@ -141,7 +143,7 @@ def test_an_image_does_not_hear_the_others(name):
 
 
 def test_a_wider_beam_finds_better_captions():
-    decoder, features = make("transformer", loud=3.0), random_features(60)
+    decoder, features = make("transformer", scale=3.0), random_features(60)
     means = [
         sum(h[0].score for h in beam_search(decoder, features, k, max_words=6)) for k in (1, 3, 30)
     ]
@@ -149,7 +151,7 @@ def test_a_wider_beam_finds_better_captions():
 
 
 @pytest.mark.parametrize("n", [1, 2])
-def test_repeats_and_unknown_words_are_blocked(n):
+def test_repeats_and_unknown_words_are_suppressed(n):
     decoder, features = make("rnn"), random_features(12)
     with torch.no_grad():
         decoder.output.bias[UNK] += 50
@@ -159,16 +161,17 @@ def test_repeats_and_unknown_words_are_blocked(n):
     assert not any(UNK in words for words in plain)
 
     def repeats(words):
-        runs = [words[i : i + n] for i in range(len(words) - n + 1)]
-        return len(set(runs)) < len(runs)
+        ngrams = [words[i : i + n] for i in range(len(words) - n + 1)]
+        return len(set(ngrams)) < len(ngrams)
 
     assert any(map(repeats, plain))
-    said = [tuple(w) for w in greedy(decoder, features, 10, no_repeat_ngram_size=n).tolist()]
-    said += [tuple(w) for w in sample(decoder, features, 0, no_repeat_ngram_size=n).tolist()]
-    said = [tuple(w for w in words if w not in (END, PAD)) for words in said]
-    said += [h[0].words for h in beam_search(decoder, features, 3, max_words=10, no_repeat_ngram_size=n)]
-    assert not any(map(repeats, said))
-    assert not any(UNK in words for words in said)
+    found = [tuple(w) for w in greedy(decoder, features, 10, no_repeat_ngram_size=n).tolist()]
+    found += [tuple(w) for w in sample(decoder, features, 0, no_repeat_ngram_size=n).tolist()]
+    found = [tuple(w for w in words if w not in (END, PAD)) for words in found]
+    beams = beam_search(decoder, features, 3, max_words=10, no_repeat_ngram_size=n)
+    found += [h[0].words for h in beams]
+    assert not any(map(repeats, found))
+    assert not any(UNK in words for words in found)
 
 
 def test_max_words_cuts():
@@ -201,7 +204,7 @@ def test_a_search_stops_where_all_have_ended():
         ({"alpha": math.nan}, "alpha"),
     ],
 )
-def test_a_beam_that_cannot_be_is_explained(options, why):
+def test_an_impossible_beam_is_explained(options, why):
     with pytest.raises(ValueError, match=why):
         beam_search(make("rnn"), random_features(1), **options)
 
@@ -214,96 +217,18 @@ def test_broken_weights_are_noticed():
         beam_search(decoder, random_features(2))
 
 
-# --- sampling --------------------------------------------------------------------------------
-
-
-def shares(decoder, image, samples_per_image=20_000, **options) -> torch.Tensor:
-    """How often each word was the first one."""
-    torch.manual_seed(0)
-    words = sample(decoder, image.expand(samples_per_image, -1, -1), max_words=1, **options)
-    return torch.bincount(words[:, 0], minlength=VOCAB) / draws
-
-
-@torch.no_grad()
-def first_word(decoder, image, temperature=1.0) -> torch.Tensor:
-    logits = decoder(image, torch.zeros(1, 1, dtype=torch.long))[0, 0] / temperature
-    logits[[0, UNK, PAD]] = -torch.inf
-    return logits.softmax(dim=0)
-
-
-@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-def test_words_are_drawn_by_their_probability(temperature):
-    decoder, image = make("lstm"), random_features(1)
-    expected = first_word(decoder, image, temperature)
-    found = shares(decoder, image, temperature=temperature)
-    likely = expected > 0
-    assert (found[~likely] == 0).all()
-    chi_square = 20_000 * ((found - expected)[likely] ** 2 / expected[likely]).sum()
-    assert chi_square < 20.5  # 5 degrees of freedom: one seed in a thousand would be above
-
-
-def test_top_k_and_top_p_draw_from_the_likeliest_only():
-    decoder, image = make("lstm"), random_features(1)
-    expected = first_word(decoder, image)
-    order = expected.argsort(descending=True)
-    for k in (1, 2, 4):
-        kept = torch.zeros(VOCAB).index_fill(0, order[:k], 1) * expected
-        found = shares(decoder, image, top_k=k)
-        assert (found - kept / kept.sum()).abs().max() < 0.02
-        p = (expected[order[:k]].sum() - 1e-4).item()  # the k likeliest are just enough
-        assert torch.equal(shares(decoder, image, top_p=p), found)
-
-
-@every_decoder
-def test_the_likeliest_word_only_is_greedy(name):
-    decoder, features = make(name), random_features(4)
-    words = greedy(decoder, features, 8)
-    assert torch.equal(sample(decoder, features, 3, top_k=1, max_words=8), words)
-    assert torch.equal(sample(decoder, features, 3, top_p=1e-6, max_words=8), words)
-    assert torch.equal(sample(decoder, features, 3, temperature=1e-4, max_words=8), words)
-
-
-@every_decoder
-def test_a_seed_repeats_the_draw_whatever_the_batch(name):
-    decoder, features = make(name), random_features(4)
-    words = sample(decoder, features, seed=5)
-    assert torch.equal(sample(decoder, features, seed=5), words)
-    for i in range(4):
-        alone = sample(decoder, features[i : i + 1], seed=5)[0].tolist()
-        assert alone == words[i, : len(alone)].tolist()
-        assert set(words[i, len(alone) :].tolist()) <= {PAD}
-    assert len({str(sample(decoder, features, seed=s).tolist()) for s in range(6)}) > 3
-
-
-@pytest.mark.parametrize(
-    "options",
-    [{"temperature": 0.0}, {"temperature": math.nan}, {"top_p": 0.0}, {"top_p": 2}, {"top_k": -1}],
-)
-def test_a_draw_that_cannot_be_is_explained(options):
-    with pytest.raises(ValueError, match="temperature must be above 0, top_p in"):
-        sample(make("rnn"), random_features(1), **options)
-
-
-def test_draws_of_an_image_stand_side_by_side():
-    decoder, features = make("lstm"), random_features(3)
-    words = sample(decoder, features, seed=5, samples_per_image=2)  # the same stream of chance for all
-    one = sample(decoder, features, seed=5)
-    assert torch.equal(words[::2], one)
-    assert torch.equal(words[1::2], one)
-
-
-# --- attention -----------------------------------------------------------------
+# --- attention ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["attention", "transformer, 2 layers"])
-def test_attention_of_a_caption_is_what_its_steps_saw(name):
+def test_attention_weights_are_those_of_the_steps(name):
     decoder, features = make(name), random_features(1)
     words = [5, 4, 7]
-    looks = attention_weights(decoder, features, words)
-    assert looks.shape == (3, features.shape[1])
+    weights = attention_weights(decoder, features, words)
+    assert weights.shape == (3, features.shape[1])
     state = decoder.start(features)
-    for before, look in zip([0, 5, 4], looks, strict=True):
+    for before, weight in zip([0, 5, 4], weights, strict=True):
         with torch.no_grad():
             _, state, attention = decoder.step(torch.tensor([before]), state)
-        torch.testing.assert_close(look, attention[0])
+        torch.testing.assert_close(weight, attention[0])
     assert attention_weights(make("lstm"), features, words) is None

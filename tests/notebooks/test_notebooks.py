@@ -12,7 +12,6 @@ import re
 import shutil
 import statistics
 import sys
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import pytest
 
 import toy_coco
 from tests.helpers import ROOT
-from tools.run_notebooks import NOTEBOOKS, execute, save
+from tools.run_notebooks import BADGE, IN_COLAB, NOTEBOOKS, execute, repository_address, save
 
 OURS = {"vocabulary", "data_loader", "model", "train", "caption", "metrics", "toy_coco"}
 MOST_OF_PACKAGE = 3  # modules of captioning/ that one notebook may import
@@ -166,12 +165,6 @@ def imported(source: str) -> set[str]:
     return modules
 
 
-def repository() -> str | None:
-    """Return the address of the repository from pyproject.toml, None where there is none."""
-    content = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    return content["project"].get("urls", {}).get("Repository")
-
-
 def test_the_notebooks_run_in_order(scratch):
     before = {path.name: path.read_bytes() for path in ROOT.glob("*.ipynb")}
     for name in NOTEBOOKS:
@@ -239,13 +232,15 @@ class TestNotebook:
 
     def test_opens_in_colab_where_pyproject_has_an_address(self, name):
         cells = nbformat.read(path_of(name), as_version=4).cells
-        if address := repository():
-            assert "colab.research.google.com/github" in cells[0].source
-            assert address.removeprefix("https://github.com/") in cells[0].source
-            assert '"google.colab" in sys.modules' in cells[1].source
-            assert address in cells[1].source
+        if address := repository_address():
+            repository = address.removesuffix("/").removesuffix(".git")
+            assert BADGE in cells[0].source
+            assert repository.removeprefix("https://github.com/") in cells[0].source
+            assert IN_COLAB in cells[1].source
+            assert f"git clone --quiet --depth 1 {repository}\n" in cells[1].source
         else:
-            assert not [cell for cell in cells if "colab" in cell.source or "clone" in cell.source]
+            text = "\n".join(cell.source for cell in cells)
+            assert not re.search(r"colab|git clone", text)
 
     def test_begins_its_parameters_like_all_notebooks(self, name):
         found = parameters_of(nbformat.read(path_of(name), as_version=4))

@@ -4,7 +4,7 @@ import pytest
 
 from captioning.data.coco import read_captions
 from captioning.inference.captioner import Captioner
-from recipes import distill as distil
+from recipes import distill
 from tests.helpers import write_split
 from train import train
 
@@ -25,30 +25,30 @@ def photos(tmp_path):
 
 
 def test_another_learns_from_what_it_says(
-    teacher, photos, data, settings_of, weights, cli, tmp_path
+    teacher, photos, data, config_of, weights, cli, tmp_path
 ):
     (photos / "broken.jpg").write_bytes(b"not a photo")
     arguments = ["--photos", photos, "--run", teacher, "--captions", 2]
-    assert cli(distil.main, *arguments, "--out", tmp_path / "described") == 0
+    assert cli(distill.main, *arguments, "--out", tmp_path / "described") == 0
     described = read_captions(tmp_path / "described", "train")
     assert [p.path.name for p in described.photos] == [f"photo_{i}.jpg" for i in range(300, 308)]
     said = described.references()
     assert all(1 <= len(captions) <= 2 for captions in said.values())
     captioner = Captioner.load(teacher / "encoder.pkl", teacher / "decoder.pkl")
     best = captioner.caption([described.photos[0].path], beam_size=5, n_best=2)[0]
-    spoken = [distil.as_sentence(caption.text) for caption in best if caption.text]
-    assert said[described.photos[0].id] == spoken  # an untaught teacher may say nothing
+    spoken = [distill.as_sentence(caption.text) for caption in best if caption.text]
+    assert said[described.photos[0].id] == spoken  # a teacher trained this briefly may write nothing
 
-    both = train(settings_of(tmp_path / "student", data=(str(data), str(tmp_path / "described"))))
+    both = train(config_of(tmp_path / "student", data=(str(data), str(tmp_path / "described"))))
     assert "CIDEr" in both[-1]
 
 
 def test_captions_look_like_captions():
-    assert distil.as_sentence("a red ball") == "A red ball."
-    assert distil.as_sentence("") == ""
+    assert distill.as_sentence("a red ball") == "A red ball."
+    assert distill.as_sentence("") == ""
 
 
 def test_no_captions_are_refused(teacher, photos, cli, tmp_path):
-    said = cli(distil.main, "--photos", photos, "--captions", 0, "--out", tmp_path / "none")
+    said = cli(distill.main, "--photos", photos, "--captions", 0, "--out", tmp_path / "none")
     assert "captions must be 1 or more" in said
     assert not (tmp_path / "none").exists()

@@ -1,10 +1,10 @@
 """200 uploads that no page should trust: each must get a sentence, and the next photo a caption.
 
-    python benchmarks/bad_uploads.py --photos data/toy/images/test2014
+    python -m tests.stress.bad_uploads --photos data/toy/images/test2014
 
 Cut-off and altered photos, decompression bombs, other kinds of files under a photo's name, empty
 files, 100 MB, odd names. Then requests that try to read files which nobody uploaded. Exit status 1
-where an answer is no sentence, a good photo afterwards gets no caption, or a file can be read.
+where an answer is not a sentence, a good photo afterwards gets no caption, or a file can be read.
 """
 
 import argparse
@@ -20,18 +20,16 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
 import httpx
-from benchmarks.common import report
-from gradio_client import Client, handle_file
-from load import serve
+from gradio_client import Client
 from PIL import Image
 
+from benchmarks.common import report
 from caption import find_photos
-from gradio_main import find_captioners
 from captioning.files import cli_errors
+from gradio_main import find_captioners
+from tests.helpers import ROOT
+from tests.stress import load
 
 COUNT = 200
 ODD_NAMES = [
@@ -42,7 +40,7 @@ ODD_NAMES = [
 
 
 def png(width: int, height: int, data: bytes) -> bytes:
-    """A PNG whose header promises width x height gray pixels, whatever `data` holds."""
+    """Return a PNG whose header promises width x height gray pixels, whatever `data` holds."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         check = struct.pack(">I", zlib.crc32(kind + content))
@@ -53,8 +51,8 @@ def png(width: int, height: int, data: bytes) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + parts
 
 
-def bad_contents(photo: bytes, chance: random.Random) -> Iterator[tuple[str, bytes]]:
-    """Kinds of bad files and their bytes, for ever."""
+def bad_contents(photo: bytes, rng: random.Random) -> Iterator[tuple[str, bytes]]:
+    """Yield kinds of bad files and their bytes, again and again."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as file:
         file.writestr("photo.jpg", photo)
@@ -62,45 +60,45 @@ def bad_contents(photo: bytes, chance: random.Random) -> Iterator[tuple[str, byt
     Image.new("P", (64, 64)).save(gif, "GIF")
     svg = '<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>'
     while True:
-        yield "cut off", photo[: chance.randrange(3, len(photo) - 200)]
+        yield "cut off", photo[: rng.randrange(3, len(photo) - 200)]
         yield "empty", b""
-        yield "random bytes", chance.randbytes(chance.randrange(1, 50_000))
-        yield "text", b"I am a photo, honestly.\n" * chance.randrange(1, 1000)
-        yield "head of a JPEG, then noise", photo[:20] + chance.randbytes(5000)
-        yield "bomb", png(40_000 + chance.randrange(20_000), 40_000, bytes(10_000_000))
-        yield "fewer pixels than promised", png(3000, 3000, bytes(chance.randrange(1000)))
+        yield "random bytes", rng.randbytes(rng.randrange(1, 50_000))
+        yield "text", b"I am a photo, honestly.\n" * rng.randrange(1, 1000)
+        yield "head of a JPEG, then noise", photo[:20] + rng.randbytes(5000)
+        yield "bomb", png(40_000 + rng.randrange(20_000), 40_000, bytes(10_000_000))
+        yield "fewer pixels than promised", png(3000, 3000, bytes(rng.randrange(1000)))
         yield "SVG", svg.encode()
         yield "archive", archive.getvalue()
         yield "HTML", b"<!doctype html><script>alert(1)</script>"
         yield "PostScript", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(/etc/passwd) run\n"
-        yield "cut-off GIF", gif.getvalue()[: chance.randrange(7, 30)]
+        yield "cut-off GIF", gif.getvalue()[: rng.randrange(7, 30)]
 
 
 def ask(client: Client, path: Path, name: str) -> str:
-    """The sentence or the caption that an upload gets."""
+    """Return the sentence that an upload gets, or "a caption"."""
     try:
-        predict_json = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
+        answer = load.ask(client, path, name)
     except (ValueError, httpx.HTTPError) as error:
         return f"refused: {error}"
-    return f"error: {predict_json['error']}" if "error" in predict_json else "a caption"
+    return f"error: {answer['error']}" if "error" in answer else "a caption"
 
 
 def send_large(address: str) -> str:
-    """What the server says to 100 MB; gradio's own client would refuse before it sends them."""
+    """Send 100 MB, which gradio's own client would refuse to do; return the answer."""
     large = {"files": ("large.jpg", bytes(100_000_000))}
-    predict_json = httpx.post(f"{address}gradio_api/upload", files=large, timeout=60)
-    return f"refused: {predict_json.text}" if predict_json.status_code == 413 else f"taken: {predict_json.text * 99}"
+    answer = httpx.post(f"{address}gradio_api/upload", files=large, timeout=60)
+    return f"refused: {answer.text}" if answer.status_code == 413 else "a caption"
 
 
 def is_sentence(said: str) -> bool:
-    """What a visitor may read: short, no traceback, no path of the server."""
+    """Return whether a visitor may read this: short, no traceback, no path of the server."""
     return (
         said != "a caption" and len(said) < 600 and "Traceback" not in said and "/tmp" not in said
     )
 
 
 def readable(address: str, name: str, places: list[str]) -> list[str]:
-    """Those of `places` that a request can get at, as a file or as the photo to caption."""
+    """Return those of `places` that a request can read, as a file or as the photo to caption."""
     found = []
     for place in places:
         got = httpx.get(f"{address}gradio_api/file={place}")
@@ -116,7 +114,7 @@ def readable(address: str, name: str, places: list[str]) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=str(ROOT / "models"))
-    parser.add_argument("--weights", help="the backbone's, if not where the encoder files say")
+    parser.add_argument("--weights", help="backbone weights, if not where the encoder files say")
     parser.add_argument("--photos", default=str(ROOT / "data/toy/images/test2014"))
     args = parser.parse_args()
     with cli_errors(), tempfile.TemporaryDirectory() as folder:
@@ -124,11 +122,11 @@ def main() -> int:
 
 
 def run(args: argparse.Namespace, folder: Path) -> int:
-    good, chance = find_photos([args.photos])[0].resolve(), random.Random(0)
+    good, rng = find_photos([args.photos])[0].resolve(), random.Random(0)
     name, failures, kinds = next(iter(find_captioners(args.models))), [], Counter()
-    contents = bad_contents(good.read_bytes(), chance)
-    with serve(args.models, args.weights) as (address, server):
-        client, began, most = Client(address, verbose=False), time.perf_counter(), 0.0
+    contents = bad_contents(good.read_bytes(), rng)
+    with load.serve(args.models, args.weights) as (address, server):
+        client, began, most = load.connect(address), time.perf_counter(), 0.0
         for number in range(COUNT):
             kind, content = next(contents) if number else ("100 MB", b"")
             path = folder / str(number) / ODD_NAMES[number % len(ODD_NAMES)]
@@ -152,7 +150,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
         leaks = readable(address, name, outside)
     row = {
         "bad uploads": COUNT,
-        "answered by a sentence, then a good photo by a caption": COUNT - len(failures),
+        "answered in a sentence, then a good photo with a caption": COUNT - len(failures),
         "files of others tried": len(outside),
         "readable": len(leaks),
         "most memory (MiB)": f"{most:.0f}",

@@ -1,10 +1,10 @@
 """Many visitors at once: does the page lose or mix up answers, how fast is it, does it grow?
 
-    python benchmarks/load.py --photos data/toy/images/test2014 --clients 20 --requests 500
+    python -m tests.stress.load --photos data/toy/images/test2014 --clients 20 --requests 500
 
-Starts `gradio_main.py` as a process of its own, captions every photo here beforehand, and lets
-the clients ask for the same captions through the page's API. An answer other than the one found
-here is wrong; a request without an answer is lost. Exit status 1 where there is either.
+Starts `gradio_main.py` as a process of its own, captions every photo in this process beforehand,
+and lets the clients ask for the same captions through the page's API. An answer with another
+caption is wrong; a request without an answer is lost. Exit status 1 where there is either.
 """
 
 import argparse
@@ -19,25 +19,24 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT))
-
 import psutil
-from benchmarks.common import machine, report
 from gradio_client import Client, handle_file
 
-from captioning.inference.captioner import Captioner
+from benchmarks.common import machine, report
 from caption import find_photos
-from gradio_main import find_captioners
 from captioning.files import cli_errors
+from captioning.inference.captioner import Captioner
+from gradio_main import find_captioners
+from tests.helpers import ROOT
 
 START_WITHIN = 600  # seconds; a busy machine is slow to import PyTorch
-DIFFERENT = 100  # photos asked for
+ANSWER_WITHIN = 300  # seconds
+MAX_PHOTOS = 100
 
 
 @contextlib.contextmanager
 def serve(models: str, weights: str | None) -> Iterator[tuple[str, psutil.Process]]:
-    """The page in a process of its own: its address, and the process to weigh."""
+    """Start the page in a process of its own; yield its address and the process."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -62,20 +61,31 @@ def serve(models: str, weights: str | None) -> Iterator[tuple[str, psutil.Proces
             server.wait(30)
 
 
+def connect(address: str) -> Client:
+    """Return a client of the page whose requests may take a while: the machine is busy."""
+    return Client(address, verbose=False, httpx_kwargs={"timeout": ANSWER_WITHIN})
+
+
+def ask(client: Client, path: Path, name: str) -> dict:
+    """Return the page's answer to an upload; raises TimeoutError where none comes."""
+    job = client.submit(handle_file(path), name, 3, 0.7, api_name="/caption")
+    return job.result(timeout=ANSWER_WITHIN)
+
+
 def visit(address: str, name: str, photos: list[Path], wanted: dict[Path, str]) -> list[tuple]:
-    """One client, one photo after the other: (seconds, what happened) of each."""
-    client, found = Client(address, verbose=False), []
+    """Ask for one photo after another; return (seconds, what happened) of each."""
+    client, found = connect(address), []
     for path in photos:
         began = time.perf_counter()
         try:
-            predict_json = client.predict(handle_file(path), name, 3, 0.7, api_name="/caption")
+            answer = ask(client, path, name)
         except Exception as error:  # noqa: BLE001  whatever went wrong, the request was lost
-            predict_json = {"error": repr(error)}
+            answer = {"error": repr(error)}
         seconds = time.perf_counter() - began
-        if "captions" not in predict_json:
-            found.append((seconds, f"lost: {predict_json['error']}"))
+        if "captions" not in answer:
+            found.append((seconds, f"lost: {answer['error']}"))
         else:
-            right = predict_json["captions"][0]["text"] == wanted[path]
+            right = answer["captions"][0]["text"] == wanted[path]
             found.append((seconds, "right" if right else f"wrong: {path.name}"))
     return found
 
@@ -83,8 +93,8 @@ def visit(address: str, name: str, photos: list[Path], wanted: dict[Path, str]) 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--models", default=str(ROOT / "models"))
-    parser.add_argument("--weights", help="the backbone's, if not where the encoder files say")
-    parser.add_argument("--captioner", help="name of one of them; else the first")
+    parser.add_argument("--weights", help="backbone weights, if not where the encoder files say")
+    parser.add_argument("--captioner", help="name of one of them; by default the first")
     parser.add_argument("--photos", default=str(ROOT / "data/toy/images/test2014"))
     parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--requests", type=int, default=500)
@@ -94,7 +104,7 @@ def main() -> int:
 
 
 def run(args: argparse.Namespace) -> int:
-    photos = find_photos([args.photos])[:DIFFERENT]
+    photos = find_photos([args.photos])[:MAX_PHOTOS]
     captioners = find_captioners(args.models)
     name = args.captioner or next(iter(captioners))
     here = Captioner.load(*captioners[name], args.weights, "cpu")

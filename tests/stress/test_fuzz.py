@@ -1,4 +1,4 @@
-"""Five hundred bent files (`python benchmarks/fuzz.py` sends ten thousand), and any JSON at all."""
+"""Five hundred altered files (`python -m tests.stress.fuzz` tries ten thousand), and any JSON."""
 
 import json
 import multiprocessing
@@ -7,13 +7,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.helpers import ROOT, write_data
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
+from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from captioning.data.coco import read_captions
-from captioning.data.coco import read_references
+from captioning.data.coco import read_captions, read_references
 from captioning.data.results import read_results
+from tests.helpers import ROOT, write_data
 from vocabulary import Vocabulary
 
 VALUES = st.recursive(
@@ -33,15 +33,16 @@ VALUES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif("fork" not in multiprocessing.get_all_start_methods(), reason="needs fork")
-def test_five_hundred_bent_files_end_in_success_or_a_sentence(data, weights):
-    command = ["benchmarks/fuzz.py", "--data", data, "--weights", weights, "--inputs", "500"]
+def test_five_hundred_altered_files_end_in_success_or_a_sentence(data, weights):
+    command = ["-m", "tests.stress.fuzz", "--data", data, "--weights", weights, "--inputs", "500"]
     ended = subprocess.run(
-        [sys.executable, *command], cwd=ROOT, capture_output=True, text=True, timeout=900
+        [sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=900
     )
     assert ended.returncode == 0, ended.stdout[-3000:] + ended.stderr[-3000:]
     assert "500 inputs: " in ended.stdout
-    assert "25 unharmed controls in between succeeded, 0 went wrong" in ended.stdout
+    assert "25 unaltered controls in between succeeded, 0 faults" in ended.stdout
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +50,7 @@ def folder(tmp_path_factory) -> Path:
     return write_data(tmp_path_factory.mktemp("any json"))
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@examples(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(value=VALUES)
 def test_any_json_is_read_or_refused_in_a_sentence_that_names_the_file(folder, value):
     path = folder / "annotations/captions_test.json"

@@ -1,4 +1,4 @@
-"""Batches: every caption once an epoch, by however many processes; several folders as one set."""
+"""Batches: every caption once an epoch, by any number of processes; several folders as one set."""
 
 import json
 import shutil
@@ -7,110 +7,134 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.helpers import make, random_features, write_data
-from tests.commands.test_train import some_captions
 
-from captioning import distributed
 import train as train_module
-from captioning.training.loaders import CachedLoader, PhotoLoader, prepare_data
+from captioning import distributed
 from captioning.distributed import BatchShare
-from model import EncoderCNN
+from captioning.training.loaders import CachedLoader, PhotoBatch, PhotoLoader
 from captioning.training.losses import caption_loss
+from captioning.training.optim import trainable_parameters
+from captioning.training.preparation import prepare_data
+from model import EncoderCNN
+from tests.helpers import make, write_data
 from train import train
 
 
 @pytest.fixture
 def as_process(monkeypatch):
-    """`as_process(1, 4)`: what follows is done as process 1 of 4 would do it."""
+    """`as_process(1, 4)` makes the rest of the test run as process 1 of 4."""
 
-    def pretend(rank: int, world: int) -> None:
+    def pretend(rank: int, world_size: int) -> None:
         monkeypatch.setattr(distributed, "rank", lambda: rank)
-        monkeypatch.setattr(distributed, "world", lambda: world)
+        monkeypatch.setattr(distributed, "world_size", lambda: world_size)
 
     return pretend
 
 
-def sources_of(settings) -> tuple[dict, EncoderCNN]:
+def loaders_of(config) -> tuple[dict, EncoderCNN]:
     torch.manual_seed(0)
-    encoder = EncoderCNN(
-        settings.embed_size, weights=settings.weights, grid=settings.grid,
-        fine_tune_from=settings.fine_tune_from,
-    )  # fmt: skip
-    return prepare_data(settings, encoder)[0], encoder
+    encoder = EncoderCNN.from_config(config.encoder_config())
+    return prepare_data(config, encoder)[0], encoder
 
 
-# --- shares ----------------------------------------------------------------------------------
+# --- shares ---------------------------------------------------------------------------------
+
+
+def pairs_of(inputs, captions) -> list[tuple]:
+    """Return (caption without padding, its image or features as bytes) for each caption."""
+    if isinstance(inputs, PhotoBatch):
+        inputs = inputs.images[inputs.image_of]
+    assert len(inputs) == len(captions)
+    words = [tuple(word for word in caption if word != 3) for caption in captions.tolist()]
+    return [(w, part.numpy().tobytes()) for w, part in zip(words, inputs, strict=True)]
 
 
 @pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
-@pytest.mark.parametrize("world", [2, 5])
+@pytest.mark.parametrize("world_size", [2, 5])
 def test_every_caption_is_seen_once_by_all_processes_together(
-    settings_of, as_process, tmp_path, world, fine_tune_from
+    config_of, as_process, tmp_path, world_size, fine_tune_from
 ):
-    settings = settings_of(tmp_path, batch_size=7, views=2, fine_tune_from=fine_tune_from)
-    sources, _ = sources_of(settings)
-    assert isinstance(sources["train"], PhotoLoader if fine_tune_from else CachedLoader)
-    whole = list(sources["train"].epoch(1))
+    config = config_of(tmp_path, batch_size=7, views=2, fine_tune_from=fine_tune_from)
+    loaders, _ = loaders_of(config)
+    assert isinstance(loaders["train"], PhotoLoader if fine_tune_from else CachedLoader)
+    whole = list(loaders["train"].epoch(1))
+    assert len(whole) == loaders["train"].steps()
     assert sum(len(captions) for _, captions, _ in whole) == 36
     assert {share for _, _, share in whole} == {BatchShare(1.0, 1.0)}
     parts = []
-    for rank in range(world):
-        as_process(rank, world)
-        parts.append(list(sources["train"].epoch(1)))
-    for step, (inputs, captions, _) in enumerate(whole):
-        shares = [part[step] for part in parts]
-        for rank, (some_inputs, some, share) in enumerate(shares):
-            assert len(some_inputs) == len(some) == len(captions[rank::world])
-            for a, b in zip(some.tolist(), captions[rank::world].tolist(), strict=True):
-                assert [w for w in a if w != 3] == [w for w in b if w != 3]
-            assert torch.equal(some_inputs, inputs[rank::world])
+    for rank in range(world_size):
+        as_process(rank, world_size)
+        parts.append(list(loaders["train"].epoch(1)))
+    for (inputs, captions, _), *of_step in zip(whole, *parts, strict=True):
+        found = []
+        for some_inputs, some, share in of_step:
+            found += pairs_of(some_inputs, some)
             assert share.captions == pytest.approx(len(some) / len(captions))
-            words = [((c[:, 1:] != 3).sum().item()) for c in (some, captions)]
+            words = [(c[:, 1:] != 3).sum().item() for c in (some, captions)]
             assert share.words == pytest.approx(words[0] / words[1])
+        assert sorted(found) == sorted(pairs_of(inputs, captions))
     photos = []
-    for rank in range(world):
-        photos += [i for ids, _ in sources["val"].photos(rank, world) for i in ids]
+    for rank in range(world_size):
+        photos += [i for ids, _ in loaders["val"].photos(rank, world_size) for i in ids]
     assert sorted(photos) == list(range(100, 106))
 
 
-@pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])
-def test_losses_and_gradients_of_shares_add_up_to_those_of_the_batch(kind):
-    options = {"label_smoothing": 0.1, "attention_penalty": 2.0}
-    decoder, features, captions = make(kind), random_features(3), some_captions()
-    learning = list(decoder.parameters())
-    loss, words = caption_loss(decoder, features, captions, **options)
-    expected = torch.autograd.grad(loss, learning, allow_unused=True)
-    total, sums = 0.0, [torch.zeros_like(p) for p in learning]
-    for rank in range(2):
-        mine = captions[rank::2]
-        share = BatchShare((mine[:, 1:] != 3).sum().item() / words, len(mine) / len(captions))
-        part, _ = caption_loss(decoder, features[rank::2], mine, **options, share=share)
-        total += part.item()
-        for known, new in zip(
-            sums, torch.autograd.grad(part, learning, allow_unused=True), strict=True
-        ):
-            known += 0 if new is None else new
-    assert total == pytest.approx(loss.item(), abs=1e-5)
-    for known, new in zip(sums, expected, strict=True):
-        torch.testing.assert_close(known, torch.zeros_like(known) if new is None else new)
+@pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
+def test_an_epoch_follows_from_its_number_and_may_begin_anywhere(
+    config_of, tmp_path, fine_tune_from
+):
+    loaders, _ = loaders_of(config_of(tmp_path, views=2, fine_tune_from=fine_tune_from))
+
+    def batches(number, first=0):
+        epoch = loaders["train"].epoch(number, first)
+        return [pairs_of(inputs, captions) for inputs, captions, _ in epoch]
+
+    assert batches(2) == batches(2) != batches(3)
+    assert batches(2, first=2) == batches(2)[2:]
 
 
-def test_a_process_without_a_share_adds_nothing():
-    features = random_features(1)[:0].requires_grad_()
-    loss, words = caption_loss(make("attention"), features, some_captions()[:0])
-    assert (loss.item(), words) == (0.0, 0)
-    loss.backward()
+def test_a_batch_of_photos_holds_all_captions_of_each(config_of, tmp_path):
+    """The backbone, which is the expensive part, sees each photo once an epoch."""
+    loaders, _ = loaders_of(config_of(tmp_path, batch_size=7, fine_tune_from="layer4"))
+    images = 0
+    for inputs, captions, _ in loaders["train"].epoch(1):
+        assert inputs.image_of.tolist() == [i for i in range(len(inputs.images)) for _ in range(3)]
+        assert len(captions) == 3 * len(inputs.images)
+        images += len(inputs.images)
+    assert images == 12
 
 
-# --- several folders -------------------------------------------------------------------------
+@pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
+def test_gradients_of_all_processes_add_up_to_those_of_one(
+    config_of, as_process, tmp_path, fine_tune_from
+):
+    config = config_of(tmp_path, batch_size=7, dropout=0.0, fine_tune_from=fine_tune_from)
+    loaders, encoder = loaders_of(config)
+    decoder = make("lstm", vocab_size=20, embed_size=config.embed_size)
+    parameters = trainable_parameters(encoder, decoder)
+
+    def gradients(rank: int, world_size: int) -> list[torch.Tensor]:
+        as_process(rank, world_size)
+        inputs, captions, share = next(loaders["train"].epoch(1))
+        loss, _ = caption_loss(decoder, loaders["train"].encode(inputs), captions, share=share)
+        return torch.autograd.grad(loss, parameters, allow_unused=True, materialize_grads=True)
+
+    of_one = gradients(0, 1)
+    of_three = [sum(parts) for parts in zip(*(gradients(r, 3) for r in range(3)), strict=True)]
+    assert (len(of_one) > 30) is bool(fine_tune_from)  # the backbone is among them
+    for found, expected in zip(of_three, of_one, strict=True):
+        torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+# --- several folders ------------------------------------------------------------------------
 
 
 @pytest.fixture
 def two(tmp_path):
-    """Two folders whose photos have the same ids and names, but are others."""
+    """Two folders with different photos of the same ids and names."""
     folders = [write_data(tmp_path / name) for name in ("one", "two")]
     for path in folders[1].glob("images/*/*.jpg"):
-        path.write_bytes(path.read_bytes() + b"more")  # after the end of a JPEG nobody looks
+        path.write_bytes(path.read_bytes() + b"more")  # readers ignore what follows a JPEG's end
     for path in folders[1].glob("annotations/*.json"):
         content = json.loads(path.read_text(encoding="utf-8"))
         for annotation in content["annotations"]:
@@ -120,44 +144,45 @@ def two(tmp_path):
 
 
 @pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
-def test_several_folders_are_one_set_with_one_vocabulary(
-    settings_of, tmp_path, two, fine_tune_from
-):
+def test_several_folders_are_one_set_with_one_vocabulary(config_of, tmp_path, two, fine_tune_from):
     changed = {"fine_tune_from": fine_tune_from, "num_epochs": 1}
-    settings = settings_of(tmp_path / "out", data=[Path(folder) for folder in two], **changed)
-    sources, _ = sources_of(settings)
-    assert len(sources["train"].packed) == 72
-    photos = sources["train"].captions.photos
+    config = config_of(tmp_path / "out", data=[Path(folder) for folder in two], **changed)
+    loaders, _ = loaders_of(config)
+    assert len(loaders["train"].packed) == 72
+    photos = loaders["train"].captions.photos
     assert len({photo.id for photo in photos}) == len(photos) == 24
-    assert sum(len(captions) for _, captions, _ in sources["train"].epoch(1)) == 72
-    history = train(settings)
+    assert sum(len(captions) for _, captions, _ in loaders["train"].epoch(1)) == 72
+    history = train(config)
     assert history[0]["val_loss"] > 0
-    resumed = settings_of(tmp_path / "out", data=two, resume=True, **changed | {"num_epochs": 2})
+    resumed = config_of(tmp_path / "out", data=two, resume=True, **changed | {"num_epochs": 2})
     assert len(train(resumed)) == 2
 
 
-def test_each_photo_has_the_features_of_its_own_folder(settings_of, tmp_path, two):
-    sources, _ = sources_of(settings_of(tmp_path / "out", data=two))
-    alone = [sources_of(settings_of(tmp_path / "out", data=folder))[0] for folder in two]
+def test_each_photo_has_the_features_of_its_own_folder(config_of, tmp_path, two):
+    loaders, _ = loaders_of(config_of(tmp_path / "out", data=two))
+    alone = [loaders_of(config_of(tmp_path / "out", data=folder))[0] for folder in two]
     rows = torch.tensor([20, 3, 15, 3, 0])
-    found = sources["train"].grid(rows, torch.zeros(5, dtype=torch.long))
+    found = loaders["train"].features.gather_rows(rows, torch.zeros_like(rows))
     for row, features in zip(rows.tolist(), found, strict=True):
-        expected = alone[row // 12]["train"].features[0][row % 12, 0]
+        row_of_folder = torch.tensor([row % 12])
+        [expected] = alone[row // 12]["train"].features.gather_rows(
+            row_of_folder, torch.tensor([0])
+        )
         assert torch.equal(features, expected)
-    stores = [np.load(p) for folder in two for p in (tmp_path / folder).rglob("features.npy")]
-    assert len(stores) == 4  # train and val of each; nothing was computed twice
+    caches = [np.load(p) for folder in two for p in (tmp_path / folder).rglob("features.npy")]
+    assert len(caches) == 4  # train and val of each folder, computed once
 
 
-def test_one_folder_may_have_no_val(settings_of, tmp_path, two):
+def test_one_folder_may_have_no_val(config_of, tmp_path, two):
     (tmp_path / "two/annotations/captions_val2014.json").unlink()
-    sources, _ = sources_of(settings_of(tmp_path / "out", data=two))
-    assert len(sources["val"].captions.photos) == 6
+    loaders, _ = loaders_of(config_of(tmp_path / "out", data=two))
+    assert len(loaders["val"].captions.photos) == 6
 
 
-def test_a_photo_of_one_folder_in_the_val_of_the_other_is_refused(settings_of, tmp_path, two, cli):
+def test_a_photo_of_one_folder_in_the_val_of_the_other_is_refused(config_of, tmp_path, two, cli):
     shutil.copy(tmp_path / "one/images/train2014/photo_003.jpg", tmp_path / "leak.jpg")
     shutil.copy(tmp_path / "leak.jpg", tmp_path / "two/images/val2014/photo_101.jpg")
     with pytest.raises(ValueError, match=r"1 photos .*photo_003\.jpg .*photo_101\.jpg"):
-        train(settings_of(tmp_path / "out", data=two))
-    flags = ["--weights", settings_of(tmp_path).weights, "--out", tmp_path / "out"]
+        train(config_of(tmp_path / "out", data=two))
+    flags = ["--weights", config_of(tmp_path).weights, "--out", tmp_path / "out"]
     assert "photo_101.jpg" in cli(train_module.main, "--data", *two, *flags)

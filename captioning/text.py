@@ -1,0 +1,151 @@
+"""Read a text file, whoever wrote it and however it is encoded. No torch in here.
+
+    read_text(path)      the text of a file, or of standard input where the path is "-"
+    text_lines(path)     its lines that are not blank, numbered
+    read_paths(path)     its lines as names of files that may exist
+    decode(data, name)   bytes -> text
+
+UTF-8, UTF-16 and UTF-32 are recognized, with and without a byte order mark; any other encoding is
+guessed, with a note that names the guess. Lines end with a line feed, whatever they ended with.
+"""
+
+import codecs
+import contextlib
+import os
+import re
+import sys
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+PathLike = str | os.PathLike[str]
+
+STDIN = "-"
+MARKED = (  # byte order mark -> encoding; UTF-32's begins with UTF-16's
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+UNMARKED = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
+FOREIGN_FIELD = re.compile(rb"[^\n\r,;\t]*[\x80-\xff][^\n\r,;\t]*")
+SAMPLE = 5000  # fields that a guess is made from
+IMPLAUSIBLE = re.compile(  # control characters, or letters of two alphabets in one word
+    "[\x80-\x9f]|[A-Za-z][\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f][A-Za-z]"
+)
+
+
+def read_text(path: PathLike) -> str:
+    """Return the text of the file `path`; of standard input where it is "-".
+
+    Raises FileNotFoundError where there is no such file, ValueError where it is not text.
+    """
+    return decode(_read_bytes(path), file_name(path))
+
+
+def text_lines(path: PathLike) -> Iterator[tuple[int, str]]:
+    """Yield (number, line) for the lines that are not blank, without the blanks around them.
+
+    Raises as `read_text` does.
+    """
+    for number, line in enumerate(read_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def read_paths(path: PathLike) -> list[str]:
+    """Return the lines as names of files; a name that is not text on this system is kept as it is.
+
+    Raises as `read_text` does.
+    """
+    data = _read_bytes(path)
+    lines = decode(data, None).split("\n")
+    raw = [os.fsdecode(line) for line in re.split(b"\r\n|\r|\n", data)]
+    if len(raw) == len(lines):  # the name of a file need not be in the encoding of the system
+        both = zip(lines, raw, strict=True)
+        lines = [raw if os.path.exists(raw) else line for line, raw in both]
+    return [line for line in lines if line.strip()]
+
+
+def decode(data: bytes, name: str | None) -> str:
+    """Return the bytes of a file as text with line feeds.
+
+    name  of the file, for the error and the note about a guessed encoding; None: no note
+
+    Raises ValueError where they are not text.
+    """
+    text, encoding = _decode(data, name or "The list")
+    if "\0" in text:
+        raise ValueError(f"{name or 'The list'} is not text: it has bytes of value 0.")
+    if encoding and name:
+        word = next(word for word in text.split() if not word.isascii())
+        print(f"note: {name} is not UTF-8; read as {encoding}: {word!r:.40}", file=sys.stderr)
+    return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _decode(data: bytes, name: str) -> tuple[str, str]:
+    """Return the text, and the name of the encoding where it was guessed."""
+    encoding = next((encoding for mark, encoding in MARKED if data.startswith(mark)), "utf-8")
+    if encoding == "utf-8" and b"\0" in data:
+        encoding = _wide_encoding(data)
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        lossy = data.decode(encoding, "replace")
+        bad = lossy.count("\ufffd")
+        good = sum(not character.isascii() for character in lossy) - bad
+        if encoding != "utf-8" or good > bad:  # a few bytes are wrong, not the encoding
+            number = lossy[: lossy.index("\ufffd")].count("\n") + 1
+            raise ValueError(
+                f"{name}, line {number}, is not {error.encoding.upper()} text as the rest of the "
+                "file is. Save it again as UTF-8."
+            ) from None
+        return _guess(data)
+    return text.removeprefix("\ufeff"), ""
+
+
+def _wide_encoding(data: bytes) -> str:
+    """Return which of UNMARKED the bytes have, by the spaces, commas and line ends; else UTF-8."""
+    found = {"utf-8": 0}
+    for encoding in UNMARKED:
+        with contextlib.suppress(UnicodeDecodeError):
+            text = data.decode(encoding)
+            if "\0" not in text:
+                found[encoding] = sum(map(text.count, " ,\n\r\t"))
+    return max(found, key=lambda encoding: found[encoding])
+
+
+def _guess(data: bytes) -> tuple[str, str]:
+    """Return the text of `data` in the most plausible code page, and its name."""
+    import chardet
+
+    # Only what is not ASCII: names of files and English captions would hide the language.
+    fields = (match[0] for match in islice(FOREIGN_FIELD.finditer(data), SAMPLE))
+    sample = b"\n".join(dict.fromkeys(fields))
+    for guess in chardet.detect_all(sample, ignore_threshold=True):
+        encoding = guess["encoding"] or ""
+        try:
+            text = data.decode(encoding)
+        except (UnicodeDecodeError, LookupError):
+            continue
+        if not IMPLAUSIBLE.search(text):
+            return text, encoding
+    return data.decode("cp1252", "replace"), "Windows-1252"
+
+
+def _read_bytes(path: PathLike) -> bytes:
+    if str(path) == STDIN:
+        stream = getattr(sys.stdin, "buffer", None)
+        return stream.read() if stream else sys.stdin.read().encode("utf-8", "surrogateescape")
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{path} is missing. Check the path.") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path} is a folder, not a file.") from None
+
+
+def file_name(path: PathLike) -> str:
+    """Return how errors name the file that is read."""
+    return "standard input" if str(path) == STDIN else str(path)

@@ -1,0 +1,46 @@
+"""The machine: devices by name, and work spread over threads."""
+
+import pytest
+import torch
+
+from captioning.device import compute_dtype, get_device, parallel_map
+
+
+def test_parallel_map_keeps_order_and_computes_only_a_little_ahead():
+    taken = []
+
+    def items():
+        for i in range(100):
+            taken.append(i)
+            yield i
+
+    results = parallel_map(lambda i: i * i, items(), threads=2)
+    assert next(results) == 0
+    assert len(taken) < 20
+    assert list(results) == [i * i for i in range(1, 100)]
+
+
+def test_an_error_in_a_thread_reaches_the_caller():
+    results = parallel_map(lambda i: 1 / i, [2, 1, 0], threads=2)
+    with pytest.raises(ZeroDivisionError):
+        list(results)
+
+
+def test_a_device_is_found_by_name():
+    assert get_device("cpu") == torch.device("cpu")
+    assert get_device().type in ("cpu", "cuda", "mps")
+    with pytest.raises(ValueError, match="There is no device 'tpu'; choose auto, cpu, cuda or mps"):
+        get_device("tpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a GPU")
+def test_a_missing_gpu_is_one_sentence():
+    with pytest.raises(ValueError, match="This machine has no cuda; use --device cpu"):
+        get_device("cuda")
+
+
+def test_a_cpu_computes_in_bfloat16_only_where_its_hardware_does(monkeypatch):
+    for supported, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
+            monkeypatch.setattr(torch.cpu, probe, lambda answer=supported: answer, raising=False)
+        assert compute_dtype(torch.device("cpu")) == dtype

@@ -1,0 +1,109 @@
+"""The losses: what counts, by hand; the shares of a batch add up to it."""
+
+import pytest
+import torch
+
+from captioning.distributed import BatchShare
+from captioning.training.losses import CiderReward, caption_loss, self_critical_loss
+from tests.helpers import EMBED, make, padded_captions, random_features
+from vocabulary import Vocabulary
+
+# --- cross-entropy --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])
+def test_losses_and_gradients_of_shares_add_up_to_those_of_the_batch(kind):
+    options = {"label_smoothing": 0.1, "attention_penalty": 2.0}
+    decoder, features, captions = make(kind), random_features(3), padded_captions()
+    parameters = list(decoder.parameters())
+    loss, words = caption_loss(decoder, features, captions, **options)
+    expected = torch.autograd.grad(loss, parameters, allow_unused=True)
+    total, sums = 0.0, [torch.zeros_like(p) for p in parameters]
+    for rank in range(2):
+        mine = captions[rank::2]
+        share = BatchShare((mine[:, 1:] != 3).sum().item() / words, len(mine) / len(captions))
+        part, _ = caption_loss(decoder, features[rank::2], mine, **options, share=share)
+        total += part.item()
+        gradients = torch.autograd.grad(part, parameters, allow_unused=True)
+        for summed, gradient in zip(sums, gradients, strict=True):
+            summed += 0 if gradient is None else gradient
+    assert total == pytest.approx(loss.item(), abs=1e-5)
+    for summed, gradient in zip(sums, expected, strict=True):
+        wanted = torch.zeros_like(summed) if gradient is None else gradient
+        torch.testing.assert_close(summed, wanted)
+
+
+def test_a_process_without_a_share_adds_nothing():
+    features = random_features(1)[:0].requires_grad_()
+    loss, words = caption_loss(make("attention"), features, padded_captions()[:0])
+    assert (loss.item(), words) == (0.0, 0)
+    loss.backward()
+
+
+# --- CIDEr as reward ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def vocab() -> Vocabulary:
+    return Vocabulary(["<start>", "<end>", "<unk>", "<pad>", "a", "red", "blue", "ball", "box"])
+
+
+def test_the_reward_prefers_the_true_caption_and_a_clean_end(vocab):
+    reward = CiderReward({1: ["a red ball", "red ball"], 2: ["a blue box", "blue box"]}, vocab)
+    true, cut, wrong = [4, 5, 7, 1], [4, 5, 7, 3], [4, 6, 8, 1]  # `cut` has no <end>
+    rewards = reward([1], torch.tensor([true, cut, wrong]), samples_per_image=3)
+    assert rewards.shape == (1, 3)
+    assert rewards[0, 0] > rewards[0, 1] > rewards[0, 2]
+
+
+def test_samples_are_scored_against_their_own_photo(vocab):
+    reward = CiderReward({1: ["a red ball"], 2: ["a blue box"]}, vocab)
+    words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]] * 2)
+    rewards = reward([1, 2], words, samples_per_image=2)
+    assert rewards[0, 0] > rewards[0, 1]
+    assert rewards[1, 1] > rewards[1, 0]
+
+
+def test_equal_rewards_have_no_gradient():
+    decoder = make("lstm")
+    features, words = torch.randn(2, 1, EMBED), torch.randint(4, 9, (4, 5))
+    loss = self_critical_loss(decoder, features, words, torch.full((2, 2), 0.7))
+    loss.backward()
+    assert all(p.grad is None or p.grad.abs().max() < 1e-7 for p in decoder.parameters())
+
+
+def test_a_step_makes_the_better_sample_more_likely_and_the_worse_one_less():
+    decoder = make("lstm")
+    features = torch.randn(1, 1, EMBED)
+    words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
+
+    def log_p() -> torch.Tensor:
+        captions = torch.cat([torch.zeros(2, 1, dtype=torch.long), words], dim=1)
+        logprobs = decoder(features, captions[:, :-1]).log_softmax(dim=-1)
+        return logprobs.gather(-1, words[..., None]).sum(dim=(1, 2)).detach()
+
+    before = log_p()
+    optimizer = torch.optim.SGD(decoder.parameters(), lr=0.01)
+    self_critical_loss(decoder, features, words, torch.tensor([[1.0, 0.0]])).backward()
+    optimizer.step()
+    change = log_p() - before
+    assert change[0] > 0 > change[1]
+
+
+def test_padding_after_the_end_does_not_change_the_loss():
+    decoder = make("lstm")
+    features, words = torch.randn(1, 1, EMBED), torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]])
+    rewards = torch.tensor([[1.0, 0.0]])
+    padded = torch.nn.functional.pad(words, (0, 3), value=Vocabulary.pad)
+    short, long = (self_critical_loss(decoder, features, w, rewards) for w in (words, padded))
+    torch.testing.assert_close(short, long)
+
+
+def test_words_that_are_never_drawn_have_no_gradient():
+    decoder, features = make("lstm"), random_features(2)
+    words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]] * 2)
+    rewards = torch.tensor([[0.0, 1.0], [0.5, 0.2]])
+    self_critical_loss(decoder, features, words, rewards).backward()
+    gradient = decoder.output.bias.grad
+    assert (gradient[[Vocabulary.start, Vocabulary.pad]] == 0).all()
+    assert gradient[5].abs() > 0
