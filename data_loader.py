@@ -11,6 +11,7 @@ Shapes: a training batch is images (B, 3, H, W) and captions (B, T), ids of word
 `<end>` last, `<pad>` after it. Annotation files are read in captioning/data/coco.py.
 """
 
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -19,9 +20,19 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from captioning.data.coco import CaptionSet, ImageId, Photo, find_split, has_split, read_captions
+from captioning import distributed
+from captioning.data.coco import (
+    MAX_CAPTION_WORDS,
+    CaptionSet,
+    ImageId,
+    Photo,
+    find_split,
+    has_split,
+    read_captions,
+)
 from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
 from captioning.files import PathLike
+from captioning.scripts import is_unspaced
 from vocabulary import Vocabulary, tokenize
 
 __all__ = [
@@ -45,15 +56,37 @@ __all__ = [
 Transform = Callable[[Image.Image], Tensor]  # PIL image -> (3, H, W)
 
 
+@functools.cache
+def note(text: str) -> None:
+    """Print a note about the data, once."""
+    if distributed.rank() == 0:
+        print(f"note: {text}")
+
+
 class PackedCaptions:
     """All captions as one flat tensor; caption i is words[offsets[i] : offsets[i + 1]].
 
     A list of 400,000 Python lists costs seconds and gigabytes; this is 20 MB, and a batch is one
     indexing operation on whatever device holds it.
+
+    max_words  longer captions are cut here, with a note: all captions of a batch are padded to the
+               longest, so a single one of 5,000 words would cost gigabytes
     """
 
-    def __init__(self, captions: list[list[str]], photo_index: list[int], vocab: Vocabulary):
+    def __init__(
+        self,
+        captions: list[list[str]],
+        photo_index: list[int],
+        vocab: Vocabulary,
+        max_words: int = MAX_CAPTION_WORDS,
+    ):
         ids = [vocab.encode(words) for words in captions]
+        if long := [i for i, words in enumerate(captions) if len(words) > max_words]:
+            note(f"{len(long)} captions are longer than {max_words} words; their rest is left out")
+            for i in long:
+                ids[i] = ids[i][: max_words + 1]  # `<start>` and words, for it does not end there
+        if any(map(is_unspaced, vocab.words)):
+            note("a script without spaces between words: each of its characters counts as a word")
         self.lengths = torch.tensor([len(caption) for caption in ids])  # stays on the CPU
         self.words = torch.tensor([word for caption in ids for word in caption], dtype=torch.int32)
         self.offsets = torch.cat([torch.zeros(1, dtype=torch.long), self.lengths.cumsum(0)])

@@ -132,6 +132,8 @@ class DecoderRNN(Decoder):
         super().__init__(vocab_size, embed_size, hidden_size, tie_weights)
         if cell not in ("lstm", "gru", "rnn") or image_input not in ("input", "state"):
             raise ValueError("cell must be lstm, gru or rnn, and image_input input or state.")
+        if cell != "rnn" and nonlinearity != "tanh":
+            raise ValueError(f"The {cell} decoder does not have the option nonlinearity.")
         rnn = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}[cell]
         extra = {"nonlinearity": nonlinearity} if cell == "rnn" else {}
         between_layers = dropout if num_layers > 1 else 0.0

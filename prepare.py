@@ -4,6 +4,7 @@
     python prepare.py flickr30k --from FOLDER --karpathy-json dataset_flickr30k.json --out ...
     python prepare.py coco --from FOLDER --out data/coco
     python prepare.py coco --download --split karpathy --out data/coco
+    python prepare.py coco --download --split 2014 --test --out data/coco
     python prepare.py folder --from PHOTOS --csv captions.csv --out data/mine
     python prepare.py check data/flickr8k
 
@@ -36,19 +37,36 @@ def download(args: argparse.Namespace) -> None:
         raise ValueError(FLICKR30K_FORM)
     name = f"coco {args.split or 2017}" if args.command == "coco" else args.command
     args.source, args.link = args.out / "publisher", True
-    fetch_all(ARCHIVES[name], args.source, args.yes)
+    archives = ARCHIVES[name]
+    if args.command == "coco" and args.test:
+        archives = archives + ARCHIVES[f"coco test {args.split or 2017}"]
+    fetch_all(archives, args.source, args.yes)
     if name == "coco karpathy":
         args.karpathy_json = args.source / "dataset_coco.json"
     print(f"When this has finished, you may delete {args.source}.")
 
 
+def check_arguments(args: argparse.Namespace) -> None:
+    """Raise ValueError where the arguments contradict each other."""
+    may_download = args.command != "folder"
+    if may_download and args.download:
+        if args.command == "coco" and args.test and args.split == "karpathy":
+            raise ValueError(
+                "Karpathy's split has test photos of its own, with captions; leave out --test, or "
+                "use --split 2014 for the photos whose captions COCO keeps."
+            )
+    elif not args.source:
+        or_download = ", or use --download" if may_download else ""
+        raise ValueError(f"Give the folder of the photos with --from FOLDER{or_download}.")
+    elif not args.source.is_dir():
+        raise FileNotFoundError(f"{args.source} is not a folder. Give one with --from FOLDER.")
+
+
 def prepare(args: argparse.Namespace) -> None:
     """Read the publisher's files and write them in COCO's layout."""
+    check_arguments(args)
     if args.command != "folder" and args.download:
         download(args)
-    if not args.source:
-        or_download = "" if args.command == "folder" else ", or use --download"
-        raise ValueError(f"Give the folder of the photos with --from FOLDER{or_download}.")
     if args.command == "flickr8k":
         collection = sources.flickr8k(args.source, args.karpathy_json)
     elif args.command == "flickr30k":
@@ -86,7 +104,7 @@ def parse_args() -> argparse.Namespace:
         add("--link", action="store_true", help="make hard links instead of copies")
         add("--partial", action="store_true", help="leave out missing or broken photos")
         if name == "folder":
-            columns = "file with the columns image, caption and, optionally, split"
+            columns = "table with the columns image, caption and, optionally, split; - reads stdin"
             add("--csv", type=Path, required=True, help=columns)
             continue
         add("--karpathy-json", type=Path, help="dataset_*.json with Karpathy's split")
@@ -95,6 +113,8 @@ def parse_args() -> argparse.Namespace:
         if name == "coco":
             splits = ("2014", "2017", "karpathy")
             add("--split", choices=splits, help="default: the newest year in the folder")
+            about = "download COCO's test photos too, whose captions are secret (6.7 GB)"
+            add("--test", action="store_true", help=about)
     command = commands.add_parser("check", help="check whether data are fit to train on")
     command.add_argument("data", type=Path, help="prepared folder, such as data/flickr8k")
     command.add_argument("--json", type=Path, help="also write the report to this JSON file")

@@ -67,7 +67,7 @@ from data_loader import Transform
 from model import EncoderCNN, build_decoder
 from vocabulary import Vocabulary, tokenize
 
-__all__ = ["autocast", "caption_loss", "data_dependent_init", "prepare_data", "validate"]
+__all__ = ["caption_loss", "prepare_data", "validate"]
 
 EXAMPLES = 3  # photos whose captions are shown after each epoch
 

@@ -179,12 +179,14 @@ def main() -> None:
         files = export(*parts, args.out)
         print(*(f"{path}  {path.stat().st_size / 1e6:.1f} MB" for path in files), sep="\n")
         if args.check:
-            photos = find_photos(args.check)[: args.most]
-            photos = readable(photos)
+            chosen = find_photos(args.check)[: args.most]
+            photos = readable(chosen)
             same, table = check(*parts, files, photos)
             print(table, f"the same caption for {same} of {len(photos)} photos", sep="\n")
             if same < len(photos):
                 raise ValueError("some captions differ: do not use these files")
+            if len(photos) < len(chosen):
+                raise ValueError(f"{len(chosen) - len(photos)} photos could not be checked")
 
 
 if __name__ == "__main__":

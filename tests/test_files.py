@@ -1,12 +1,16 @@
 """Files and errors: written whole or not at all, and every error one readable sentence."""
 
 import errno
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from captioning.files import (
     atomic_write,
     cli_errors,
+    exclusive,
     read_json,
     read_json_list,
     readable_write_errors,
@@ -86,7 +90,7 @@ def test_json_is_an_object_or_a_list_as_asked(tmp_path, read, good, other, kind)
         read(path)
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"NaN,", b'["caf\xe9"]', b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"", b"{", b"NaN,", b"[" * 100_000])
 @pytest.mark.parametrize("read", [read_json, read_json_list])
 def test_a_file_that_is_not_json_is_named_in_one_sentence(tmp_path, read, content):
     path = tmp_path / "file.json"
@@ -102,6 +106,44 @@ def test_a_missing_file_is_named(tmp_path, read):
         read(tmp_path / "none.json")
 
 
+def test_json_of_another_encoding_is_read_with_a_note(tmp_path, capsys):
+    for encoding in ("utf-8", "utf-8-sig", "utf-16", "cp1252"):
+        (tmp_path / "file.json").write_bytes('["ein café, drei Kühe"]'.encode(encoding))
+        assert read_json_list(tmp_path / "file.json") == ["ein café, drei Kühe"]
+        assert ("is not UTF-8" in capsys.readouterr().err) == (encoding == "cp1252")
+
+
+def test_a_name_that_is_not_text_survives_writing_and_reading(tmp_path):
+    name = os.fsdecode(b"caf\xe9.jpg")
+    with atomic_write(tmp_path / "file.json", "w") as file:
+        json.dump([name], file, ensure_ascii=False)
+    assert read_json_list(tmp_path / "file.json") == [name]
+
+
+# --- one process at a time -------------------------------------------------------------------
+
+
+def test_a_second_process_is_refused_or_waits(tmp_path, capsys):
+    lock = tmp_path / "folder" / ".lock"
+    entered = []
+
+    def enter() -> None:
+        with exclusive(lock, waiting="waiting for the other"):
+            entered.append("second")
+
+    with ThreadPoolExecutor(1) as pool:
+        with exclusive(lock):
+            with pytest.raises(ValueError, match="busy"), exclusive(lock, refusal="busy"):
+                pass
+            second, printed = pool.submit(enter), ""
+            while "waiting for the other" not in printed:
+                assert not second.done()
+                printed += capsys.readouterr().out
+            entered.append("first")
+        second.result()
+    assert entered == ["first", "second"]
+
+
 # --- errors ----------------------------------------------------------------------------------
 
 
@@ -114,6 +156,15 @@ def test_cli_errors_turns_a_users_mistake_into_a_sentence(error):
 def test_cli_errors_does_not_hide_a_bug():
     with pytest.raises(KeyError), cli_errors():
         raise KeyError("a bug")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory")],
+)
+def test_a_lack_of_memory_is_a_sentence(error):
+    with pytest.raises(SystemExit, match="error: there is not enough memory"), cli_errors():
+        raise error
 
 
 def test_an_interrupt_ends_without_a_traceback():

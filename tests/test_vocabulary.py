@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
+from nltk.tokenize import NLTKWordTokenizer
 
 from vocabulary import Vocabulary, tokenize
 
@@ -24,7 +25,7 @@ words_only = st.lists(st.sampled_from(["a", "dog", "cat", "runs", "sits", "zebra
 @given(st.lists(caption_text, min_size=1, max_size=4))
 def test_known_words_survive_encoding_and_decoding(captions):
     tokens = [tokenize(caption) for caption in captions]
-    vocab = Vocabulary.build(tokens, vocab_threshold=1)
+    vocab = Vocabulary.build([*tokens, ["a"]], vocab_threshold=1)
     for caption, words in zip(captions, tokens, strict=True):
         ids = vocab.encode(caption)
         assert vocab.unk not in ids
@@ -42,15 +43,28 @@ def test_any_text_becomes_clean_tokens(text):
 
 
 @examples(deadline=None, max_examples=100, derandomize=True)
-@given(st.lists(words_only, max_size=30), st.integers(1, 5), st.none() | st.integers(0, 4))
+@given(st.lists(words_only, max_size=30), st.integers(1, 5), st.none() | st.integers(1, 4))
 def test_build_keeps_the_frequent_words(captions, threshold, max_size):
-    vocab = Vocabulary.build(captions, threshold, max_size)
     flat = [w for caption in captions for w in caption]
     ranked = sorted(set(flat), key=lambda w: (-flat.count(w), w))
     expected = [w for w in ranked if flat.count(w) >= threshold][:max_size]
+    if not expected:
+        why = f"No word occurs {threshold} times" if flat else "The captions have no words"
+        with pytest.raises(ValueError, match=why):
+            Vocabulary.build(captions, threshold, max_size)
+        return
+    vocab = Vocabulary.build(captions, threshold, max_size)
     assert vocab.words == ["<start>", "<end>", "<unk>", "<pad>", *expected]
     assert [vocab(w) for w in vocab.words] == list(range(len(vocab)))
     assert all(vocab(w) == vocab.unk for w in set(flat) - set(expected))
+
+
+@examples(deadline=None, max_examples=200, derandomize=True)
+@given(caption_text)
+def test_text_without_full_stops_has_the_tokens_of_nltk(text):
+    text = text.replace(".", "")
+    tokens = NLTKWordTokenizer().tokenize(text.lower())
+    assert tokenize(text) == [token for token in tokens if any(c.isalnum() for c in token)]
 
 
 @pytest.mark.parametrize(
@@ -60,6 +74,9 @@ def test_build_keeps_the_frequent_words(captions, threshold, max_size):
         ("It DOESN'T move!", ["it", "does", "n't", "move"]),
         ("two-story house, 3 cars", ["two-story", "house", "3", "cars"]),
         ("... -- !", []),
+        ("Two dogs. They cannot run.", ["two", "dogs", "they", "can", "not", "run"]),
+        ("A dog\u2019s cafe\u0301", ["a", "dog", "'s", "caf\u00e9"]),
+        ("\u72ac\u304c\u8d70\u308b", ["\u72ac", "\u304c", "\u8d70", "\u308b"]),
         ("", []),
     ],
 )
@@ -130,6 +147,13 @@ def test_a_missing_or_unreadable_file_is_named(tmp_path):
         Vocabulary.load(tmp_path / "latin.json")
 
 
-def test_vocab_threshold_below_one_is_refused():
+def test_a_threshold_or_size_below_one_is_refused():
     with pytest.raises(ValueError, match="vocab_threshold"):
         Vocabulary.build([["a"]], vocab_threshold=0)
+    with pytest.raises(ValueError, match="largest size"):
+        Vocabulary.build([["a"]], vocab_threshold=1, max_size=0)
+
+
+def test_characters_of_a_script_without_spaces_are_joined_again():
+    vocab = Vocabulary.build([tokenize("\u72ac\u304c\u8d70\u308b")], vocab_threshold=1)
+    assert vocab.decode(vocab.encode("\u72ac\u304c\u8d70\u308b")) == "\u72ac\u304c\u8d70\u308b"

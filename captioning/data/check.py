@@ -4,27 +4,37 @@
     Report            PROBLEMS change what a model learns, NOTES are good to know
     as_text(report)   the report as lines
 
-Photos are compared by thumbnails, so that a copy in another split is found even if it was saved
-again, at another size or quality.
+A photo that is in two splits is found even if it was saved again, resized, mirrored or cropped a
+little, see leaks.py. What training refuses is a problem here.
 """
 
 import os
 import re
+from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from tqdm import tqdm
 
-from captioning.data.coco import Annotations, is_plain_name, read_annotations
+from captioning.data.coco import (
+    MAX_CAPTION_WORDS,
+    Annotations,
+    annotation_files,
+    contradictions,
+    read_annotations,
+    split_of,
+)
 from captioning.data.decode import open_photo, read_photo
+from captioning.data.leaks import DECODED_SIDE, THUMBNAIL_SIZE, near_duplicates, thumbnail
+from captioning.data.names import is_plain_name, names_in
 from captioning.device import parallel_map
+from captioning.scripts import is_unspaced, nfc
+from vocabulary import tokenize
 
-LUMA_SIDE, CHROMA_SIDE = 16, 4  # pixels of a thumbnail: of its brightness, of its colors
-THUMBNAIL_SIZE = LUMA_SIDE**2 + 2 * CHROMA_SIDE**2
-MAX_DIFFERENCE = 3.0  # levels (of 255), on average, between two thumbnails of the same photo
-MAX_WORDS = 60  # COCO's longest caption has fewer
+VOCAB_THRESHOLD = 5  # occurrences that training asks of a word, if it is not told otherwise
+MAX_PAIRS = 10_000  # duplicates after which the search ends
 MOJIBAKE = re.compile("\ufffd|[\ud800-\udfff]|Ã[\x80-\xbf]|â\x80|â€")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
@@ -36,11 +46,14 @@ PROBLEMS = {
     "leaked": "photos in two splits (or nearly alike: compare the two, and remove one of them)",
     "unknown photo": "captions of a photo that is not listed",
     "empty caption": "captions without a word",
-    "long caption": f"captions of more than {MAX_WORDS} words",
+    "long caption": f"captions of more than {MAX_CAPTION_WORDS} words, which training cuts",
     "control characters": "captions with control characters",
     "wrong encoding": "captions decoded with the wrong encoding",
 }
 NOTES = {
+    "other split": "annotation files of a split that is not train, val or test: nothing reads them",
+    "rare words": "training sets without a word that is frequent enough",
+    "unspaced": "captions in a script without spaces, whose characters count as words",
     "uncaptioned": "photos listed without a caption, never trained on",
     "unlisted": "files beside the photos that no annotation lists",
     "duplicate": "photos that occur twice in one split",
@@ -71,12 +84,11 @@ def check(root: Path) -> Report:
     Raises FileNotFoundError where there are no annotations.
     """
     report = Report(str(root))
-    paths = sorted((root / "annotations").glob("captions_*.json"))
-    if not paths:
+    files = annotation_files(root, "image_info") | annotation_files(root)
+    if not annotation_files(root):
         raise FileNotFoundError(f"{root} has no annotations/captions_<split>.json to check.")
     thumbnails = {}  # split -> ([name, ...], (N, S) uint8)
-    for path in paths:
-        split = path.stem.removeprefix("captions_")
+    for split, path in sorted(files.items()):
         try:
             annotations = read_annotations(path)
         except ValueError as error:
@@ -84,37 +96,47 @@ def check(root: Path) -> Report:
             continue
         counts = {"photos": len(annotations.images), "captions": len(annotations.captions)}
         report.splits[split] = counts
+        if not split_of(split):
+            report.add("other split", path.name)
         check_captions(report, split, annotations)
         folder = root / "images" / split
-        names = [image["file_name"] for image in annotations.images]
-        plain = [name for name in names if is_plain_name(name)]
-        for name in sorted(set(names) - set(plain)):
-            report.add("bad annotations", f"{path} names a photo {name!r:.80}")
-        existing = {entry.name for entry in os.scandir(folder)} if folder.is_dir() else set()
-        for name in sorted(existing - set(names)):
+        existing, listed = names_in(folder), []
+        for name in dict.fromkeys(image["file_name"] for image in annotations.images):
+            if is_plain_name(name):
+                listed.append(existing.get(name) or existing.get(nfc(name), name))
+            else:
+                report.add("bad annotations", f"{path} names a photo {name!r:.80}")
+        for name in sorted(set(existing.values()) - set(listed)):
             report.add("unlisted", f"{split}/{name}")
-        thumbnails[split] = check_photos(report, folder, plain)
+        thumbnails[split] = check_photos(report, folder, listed)
     check_leaks(report, thumbnails)
     return report
 
 
 def check_captions(report: Report, split: str, annotations: Annotations) -> None:
-    """Add the photos without captions, and the captions that are not fit to train on."""
-    names = annotations.file_names()
+    """Add what training refuses, photos without captions, and captions not fit to train on."""
+    for kind, sentence in contradictions(annotations):
+        report.add(kind, sentence)
     captioned = {image_id for image_id, _ in annotations.captions}
-    for image_id, name in names.items():
-        if image_id not in captioned:
+    for image_id, name in annotations.file_names().items():
+        if image_id not in captioned and not annotations.path.name.startswith("image_info"):
             report.add("uncaptioned", f"{split}/{name}")
+    words: Counter[str] = Counter()
     for image_id, caption in annotations.captions:
+        tokens = tokenize(caption)
+        words.update(tokens)
         found = {
-            "unknown photo": image_id not in names,
-            "empty caption": not re.search(r"\w", caption),
-            "long caption": len(caption.split()) > MAX_WORDS,
+            "empty caption": not tokens,
+            "long caption": len(tokens) > MAX_CAPTION_WORDS,
             "control characters": CONTROL.search(caption),
             "wrong encoding": MOJIBAKE.search(caption),
+            "unspaced": is_unspaced(caption),
         }
         for kind in (kind for kind, is_so in found.items() if is_so):
             report.add(kind, f"{split}: image {image_id}: {caption!r:.60}")
+    most = max(words.values(), default=0)
+    if split_of(split) == "train" and 0 < most < VOCAB_THRESHOLD:
+        report.add("rare words", f"{split}: train with --vocab-threshold {most} or less")
 
 
 def check_photos(report: Report, folder: Path, names: list[str]) -> tuple[list[str], np.ndarray]:
@@ -122,12 +144,12 @@ def check_photos(report: Report, folder: Path, names: list[str]) -> tuple[list[s
     whole, thumbnails = [], []
     inspected = parallel_map(inspect_photo, [folder / name for name in names], os.cpu_count())
     progress = tqdm(inspected, desc=folder.name, total=len(names), disable=None)
-    for name, (kinds, thumbnail) in zip(names, progress, strict=True):
+    for name, (kinds, small) in zip(names, progress, strict=True):
         for kind, sentence in kinds.items():
             report.add(kind, sentence or f"{folder.name}/{name}")
-        if thumbnail is not None:
+        if small is not None:
             whole.append(name)
-            thumbnails.append(thumbnail)
+            thumbnails.append(small)
     return whole, np.array(thumbnails, dtype=np.uint8).reshape(len(whole), THUMBNAIL_SIZE)
 
 
@@ -139,7 +161,7 @@ def inspect_photo(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
     if not path.stat().st_size:
         return {"empty": place}, None
     try:
-        photo = read_photo(path, min_side=LUMA_SIDE)
+        photo = read_photo(path, min_side=DECODED_SIDE)
         header, orientation = open_photo(path)
     except (OSError, ValueError) as error:
         return {"broken": str(error)}, None
@@ -148,11 +170,7 @@ def inspect_photo(path: Path) -> tuple[dict[str, str], np.ndarray | None]:
         "CMYK": header.mode == "CMYK",
         "rotated": orientation != 1,
     }
-    luma, *chroma = photo.convert("YCbCr").split()
-    parts = [luma.resize((LUMA_SIDE, LUMA_SIDE), Image.Resampling.BOX)]
-    parts += [part.resize((CHROMA_SIDE, CHROMA_SIDE), Image.Resampling.BOX) for part in chroma]
-    thumbnail = np.concatenate([np.asarray(part).ravel() for part in parts])
-    return {kind: "" for kind, is_so in found.items() if is_so}, thumbnail
+    return {kind: "" for kind, is_so in found.items() if is_so}, thumbnail(photo)
 
 
 def check_leaks(report: Report, thumbnails: dict[str, tuple[list[str], np.ndarray]]) -> None:
@@ -160,35 +178,14 @@ def check_leaks(report: Report, thumbnails: dict[str, tuple[list[str], np.ndarra
     splits = list(thumbnails)
     for i, split in enumerate(splits):
         names, rows = thumbnails[split]
-        seen: dict[bytes, str] = {}
-        for name, row in zip(names, rows, strict=True):
-            same = seen.setdefault(row.tobytes(), name)
-            if same is not name:
-                report.add("duplicate", f"{split}/{same} = {name}")
+        for a, b in islice(near_duplicates(rows, rows), MAX_PAIRS):
+            report.add("duplicate", f"{split}/{names[a]} = {names[b]}")
         for other in splits[i + 1 :]:
             if split[-4:].isdigit() and split[-4:] != other[-4:]:
                 continue  # COCO's years are the same photos, divided otherwise
             other_names, other_rows = thumbnails[other]
-            for a, b in near_duplicates(rows, other_rows):
+            for a, b in islice(near_duplicates(rows, other_rows), MAX_PAIRS):
                 report.add("leaked", f"{split}/{names[a]} = {other}/{other_names[b]}")
-
-
-def near_duplicates(
-    a: np.ndarray, b: np.ndarray, max_difference: float = MAX_DIFFERENCE
-) -> list[tuple[int, int]]:
-    """Return the pairs of rows of `a` (N, S) and `b` (M, S), uint8, that show the same photo.
-
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes it one matrix product, fast even for COCO.
-    """
-    other = b.astype(np.float32)
-    squares = (other**2).sum(1)
-    pairs: list[tuple[int, int]] = []
-    for start in range(0, len(a), 1024):
-        part = a[start : start + 1024].astype(np.float32)
-        distance = (part**2).sum(1)[:, None] + squares - 2 * part @ other.T  # (1024, M)
-        rows, columns = np.nonzero(distance < max_difference**2 * a.shape[1])
-        pairs += zip((rows + start).tolist(), columns.tolist(), strict=True)
-    return pairs
 
 
 def as_text(report: Report, examples: int = 3) -> str:
@@ -201,6 +198,6 @@ def as_text(report: Report, examples: int = 3) -> str:
         for kind, meaning in meanings.items():
             if found := report.found.get(kind):
                 lines.append(f"{label}: {len(found)} {meaning}")
-                lines += [f"    {place!r}"[:120] for place in found[:examples]]
+                lines += [f"    {place!r}"[:200] for place in found[:examples]]
     lines.append("fit to train on" if report.fit else "NOT fit to train on: fix the problems first")
     return "\n".join(lines)

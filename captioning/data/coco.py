@@ -24,6 +24,7 @@ from captioning.scripts import nfc
 
 ImageId = int | str
 ID_TYPES = (int, float, str)  # as files have them; `official_id` makes an ImageId of them
+MAX_CAPTION_WORDS = 100  # training sees no more of a caption; COCO's longest has fewer than 60
 SPLITS = {"train": "train", "training": "train", "restval": "train"}
 SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val")
 SPLITS |= dict.fromkeys(("test", "testing"), "test")

@@ -9,6 +9,7 @@ display has (16 bits, 12 bits in 16, floats) are scaled by the values found.
 
 import contextlib
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ WHITES = (1, 255, 1023, 4095, 16383, 65535)  # the largest values of floats, and
 SWAPPED = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}  # byte orders
 TURNS = dict(enumerate(("FLIP_LEFT_RIGHT", "ROTATE_180", "FLIP_TOP_BOTTOM", "TRANSPOSE",
                         "ROTATE_270", "TRANSVERSE", "ROTATE_90"), start=2))  # fmt: skip
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # what it logs, it also raises
 Image.MAX_IMAGE_PIXELS = None  # `open_photo` has a limit of its own, and says so in a sentence
 
 

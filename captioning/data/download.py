@@ -23,7 +23,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from captioning.data.sources import require_plain_name
+from captioning.data.names import require_plain_name
 from captioning.files import atomic_write
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -42,9 +42,15 @@ BROKEN_ZIP_ERRORS = (  # what zipfile raises depends on which byte is wrong
 class Archive:
     name: str
     urls: tuple[str, ...]
-    size: int | None  # bytes
+    size: int | None  # bytes, where the publisher's number is known
     md5: str | None
     license: str
+    about: int = 0  # bytes, roughly, where it is not
+
+    @property
+    def needs(self) -> int:
+        """Return the bytes to keep free for it."""
+        return self.size or self.about
 
 
 def coco_archive(path: str, size: int, md5: str) -> Archive:
@@ -54,12 +60,12 @@ def coco_archive(path: str, size: int, md5: str) -> Archive:
     return Archive(Path(path).name, tuple(url + path for url in urls), size, md5, license)
 
 
-def flickr8k_archive(name: str, size: int | None, md5: str) -> Archive:
+def flickr8k_archive(name: str, about: int, md5: str) -> Archive:
     urls = (
         f"https://github.com/jbrownlee/Datasets/releases/download/Flickr8k/{name}",
         f"https://github.com/Avaneesh40585/Flickr8k-Dataset/releases/download/v1.0/{name}",
     )
-    return Archive(name, urls, size, md5, "research and education; the photographers' own")
+    return Archive(name, urls, None, md5, "research and education; the photographers' own", about)
 
 
 KARPATHY = Archive(
@@ -85,12 +91,24 @@ COCO_2017 = [
 ]
 ARCHIVES = {
     "flickr8k": [
-        flickr8k_archive("Flickr8k_text.zip", None, "bf6c1abcb8e4a833b7f922104de18627"),
-        flickr8k_archive("Flickr8k_Dataset.zip", None, "f18a1e2920de5bd84dae7cf08ec78978"),
+        flickr8k_archive("Flickr8k_text.zip", 2_400_000, "bf6c1abcb8e4a833b7f922104de18627"),
+        flickr8k_archive("Flickr8k_Dataset.zip", 1_120_000_000, "f18a1e2920de5bd84dae7cf08ec78978"),
     ],
     "coco 2014": COCO_2014,
     "coco 2017": COCO_2017,
     "coco karpathy": [KARPATHY, *COCO_2014[1:]],
+    "coco test 2014": [
+        coco_archive(
+            "annotations/image_info_test2014.zip", 763464, "25304cbbafb2117fb801c0f7218fdbba"
+        ),
+        coco_archive("zips/test2014.zip", 6660437059, "04127eef689ceac55e3a572c2c92f264"),
+    ],
+    "coco test 2017": [
+        coco_archive(
+            "annotations/image_info_test2017.zip", 1144034, "85da7065e5e600ebfee8af1edb634eb5"
+        ),
+        coco_archive("zips/test2017.zip", 6646970404, "77ad2c53ac5d0aea611d422c0938fb35"),
+    ],
 }
 
 
@@ -98,8 +116,17 @@ def fetch_all(archives: list[Archive], folder: Path, yes: bool) -> None:
     """Print what will be downloaded, ask unless `yes`, download, and unpack into `folder`."""
     wanted = [archive for archive in archives if not (folder / archive.name).exists()]
     for archive in wanted:
-        size = f"{archive.size / 1e9:.2f} GB" if archive.size else "size unknown"
+        size = f"{'' if archive.size else 'about '}{archive.needs / 1e9:.2f} GB"
         print(f"{archive.name:30}{size:>14}   {archive.license}\n    {archive.urls[0]}")
+    need, free = 2 * sum(archive.needs for archive in wanted), free_bytes(folder)
+    if wanted:
+        until = "until the archives, once unpacked, are deleted"
+        print(f"{need / 1e9:.1f} GB of disk are needed {until}; {free / 1e9:.1f} GB are free")
+    if need > free:
+        raise OSError(
+            f"{folder} has {free / 1e9:.1f} GB free; {need / 1e9:.1f} GB are needed. Choose a "
+            "folder on a larger disk with --out."
+        )
     if wanted and not yes:
         try:
             answer = input("Download these, and accept their licenses? [y/N] ")
@@ -107,9 +134,6 @@ def fetch_all(archives: list[Archive], folder: Path, yes: bool) -> None:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
             raise ValueError("Nothing was downloaded. Answer y, or add --yes in a script.")
-    need, free = sum(archive.size or 0 for archive in wanted) * 2, free_bytes(folder)
-    if need > free:
-        raise OSError(f"{folder} has {free / 1e9:.0f} GB free; {need / 1e9:.0f} GB are needed.")
     for archive in archives:
         if archive in wanted:
             fetch(archive.urls, folder / archive.name, archive.size, archive.md5)

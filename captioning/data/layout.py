@@ -22,6 +22,7 @@ from tqdm import tqdm
 from captioning.data.decode import open_photo
 from captioning.data.sources import Collection, SourcePhoto, Splits
 from captioning.files import atomic_write
+from captioning.scripts import is_unspaced
 
 KINDS = ("captions", "instances", "image_info")  # of annotation files, for each split
 
@@ -140,6 +141,10 @@ def write_layout(collection: Collection, out: Path, link: bool, partial: bool) -
         with atomic_write(out / "annotations" / files[split], "w") as file:
             json.dump(content, file)
         print(f"{split}: {len(content['images'])} photos, {len(content['annotations'])} captions")
+    annotations = (entry for content in contents.values() for entry in content["annotations"])
+    if unspaced := sum(is_unspaced(entry["caption"]) for entry in annotations):
+        script = "a script without spaces between words: each character counts as a word"
+        print(f"note: {unspaced} captions are in {script}", file=sys.stderr)
 
 
 def set_aside(folder: Path, kept: set[str]) -> None:

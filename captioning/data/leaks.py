@@ -1,7 +1,8 @@
-"""Find photos that show the same picture: copies, saved again, resized, mirrored or cropped a little.
+"""Find photos that show the same picture: saved again, resized, mirrored, or cropped a little.
 
     thumbnail(photo)         PIL image -> (S,) uint8, all that is compared
-    near_duplicates(a, b)    the pairs of rows of two arrays of thumbnails that show the same picture
+    near_duplicates(a, b)    the pairs of rows of two arrays of thumbnails that show the same one
+    same_picture(a, b)       whether row i of `a` and row i of `b` do
 
 Three sieves, each finer and slower than the one before:
 1. The distance of very small thumbnails, for all pairs: a matrix product.
@@ -11,6 +12,7 @@ Three sieves, each finer and slower than the one before:
 A batch of pictures is (N, C, n, n) float32: C channels, n pixels a side.
 """
 
+import math
 from collections.abc import Iterator
 
 import numpy as np
@@ -27,8 +29,7 @@ RESIDUAL_FLOOR = 0.5  # plus so many levels, for photos with little contrast
 MAX_COLOR_RESIDUAL = 6.0  # levels
 MAX_WARP = 0.13  # of the side: a crop of 5 % on each side stretches the rest by 11 %
 TILE = 2048  # rows compared with as many others at a time: 16 MB
-
-Pairs = np.ndarray  # (N, 2) integers: rows of a, rows of b
+CHUNK = 4096  # pairs looked at more closely at a time
 
 
 def thumbnail(photo: Image.Image) -> np.ndarray:
@@ -39,28 +40,35 @@ def thumbnail(photo: Image.Image) -> np.ndarray:
     return np.concatenate([np.asarray(part).ravel() for part in parts])
 
 
-def near_duplicates(a: np.ndarray, b: np.ndarray) -> list[tuple[int, int]]:
-    """Return the pairs of rows of `a` (N, S) and `b` (M, S), uint8, that show the same picture.
+def near_duplicates(a: np.ndarray, b: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Yield the pairs of rows of `a` (N, S) and `b` (M, S), uint8, that show the same picture.
 
     Each pair once where `a` is `b`. Memory does not grow with N times M.
     """
     found: set[tuple[int, int]] = set()
     for other in (b, mirrored(b)):
         for pairs in _candidates(a, other, triangle=a is b):
-            for sieve in (tangent_sieve, alignment_sieve):
-                pairs = pairs[sieve(a[pairs[:, 0]], other[pairs[:, 1]])]
-            found.update(map(tuple, pairs.tolist()))
-    return sorted(found)
+            same = same_picture(a[pairs[:, 0]], other[pairs[:, 1]])
+            for i, j in pairs[same].tolist():
+                if (i, j) not in found:
+                    found.add((i, j))
+                    yield i, j
 
 
 def luma(thumbnails: np.ndarray, side: int = LUMA_SIDE) -> np.ndarray:
     """Return the brightness of thumbnails (N, S) as pictures (N, 1, side, side)."""
-    return shrink(thumbnails[:, :LUMA_SIZE].reshape(-1, 1, LUMA_SIDE, LUMA_SIDE), side)
+    return shrink(_split(thumbnails)[0], side)
 
 
 def chroma(thumbnails: np.ndarray, side: int = CHROMA_SIDE) -> np.ndarray:
     """Return the colors of thumbnails (N, S) as pictures (N, 2, side, side)."""
-    return shrink(thumbnails[:, LUMA_SIZE:].reshape(-1, 2, CHROMA_SIDE, CHROMA_SIDE), side)
+    return shrink(_split(thumbnails)[1], side)
+
+
+def _split(thumbnails: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the brightness and the colors of thumbnails (N, S) as they are, uint8."""
+    brightness = thumbnails[:, :LUMA_SIZE].reshape(-1, 1, LUMA_SIDE, LUMA_SIDE)
+    return brightness, thumbnails[:, LUMA_SIZE:].reshape(-1, 2, CHROMA_SIDE, CHROMA_SIDE)
 
 
 def shrink(pictures: np.ndarray, side: int) -> np.ndarray:
@@ -73,46 +81,62 @@ def shrink(pictures: np.ndarray, side: int) -> np.ndarray:
 
 def mirrored(thumbnails: np.ndarray) -> np.ndarray:
     """Return the thumbnails (N, S) of the mirrored photos."""
-    parts = [luma(thumbnails), chroma(thumbnails)]
-    flat = [part[..., ::-1].reshape(len(thumbnails), -1) for part in parts]
-    return np.concatenate(flat, axis=1).astype(np.uint8)
+    return np.concatenate([_flat(part[..., ::-1]) for part in _split(thumbnails)], axis=1)
 
 
-# --- first sieve ---------------------------------------------------------------------------------
+def _flat(pictures: np.ndarray, axes: int = 1) -> np.ndarray:
+    """Return an array with all axes after the first `axes` joined."""
+    kept = pictures.shape[:axes]
+    return pictures.reshape(*kept, math.prod(pictures.shape[axes:]))
+
+
+# --- first and second sieve ----------------------------------------------------------------------
+
+
+def _candidates(a: np.ndarray, b: np.ndarray, triangle: bool) -> Iterator[np.ndarray]:
+    """Yield pairs of rows (N, 2) that may be alike, at most CHUNK of them at a time.
+
+    With `triangle` each pair once, and no row with itself.
+
+    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes all distances one matrix product.
+    """
+    tiles = [_very_small(b[start : start + TILE]) for start in range(0, len(b), TILE)]
+    others = np.concatenate(tiles or [_very_small(b)])
+    squares = (others**2).sum(1)
+    for first in range(0, len(a), TILE):
+        rows = _very_small(a[first : first + TILE])
+        moves = _very_small_changes(a[first : first + TILE])
+        limit = MAX_DISTANCE**2 * rows.shape[1] - (rows**2).sum(1)[:, None]
+        for second in range(first if triangle else 0, len(b), TILE):
+            tile = slice(second, second + TILE)
+            near = np.argwhere(squares[tile] - 2 * rows @ others[tile].T < limit)
+            for start in range(0, len(near), CHUNK):
+                i, j = near[start : start + CHUNK].T
+                difference = (others[tile][j] - rows[i])[..., None]  # (N, 96, 1)
+                _, explained = _least_squares(moves[i], difference)
+                rest = (difference**2).sum((1, 2)) - explained
+                close = rest < MAX_TANGENT_DISTANCE**2 * rows.shape[1]
+                close &= (first + i < second + j) | (not triangle)
+                yield np.stack([first + i, second + j], axis=1)[close]
 
 
 def _very_small(thumbnails: np.ndarray) -> np.ndarray:
     """Return 8 x 8 pixels of brightness and 4 x 4 of each color: (N, 96)."""
     parts = [luma(thumbnails, 8), chroma(thumbnails, 4)]
-    return np.concatenate([part.reshape(len(thumbnails), -1) for part in parts], axis=1)
+    return np.concatenate([_flat(part) for part in parts], axis=1)
 
 
-def _candidates(a: np.ndarray, b: np.ndarray, triangle: bool) -> Iterator[Pairs]:
-    """Yield pairs of rows that are less than MAX_DISTANCE apart; with `triangle` those above it.
-
-    |a - b|^2 = |a|^2 + |b|^2 - 2 a.b makes the distances one matrix product.
-    """
-    others = [_very_small(b[start : start + TILE]) for start in range(0, len(b), TILE)]
-    for first in range(0, len(a), TILE):
-        rows = _very_small(a[first : first + TILE])
-        limit = MAX_DISTANCE**2 * rows.shape[1] - (rows**2).sum(1)[:, None]
-        for number, other in enumerate(others):
-            second = number * TILE
-            if triangle and second < first:
-                continue
-            near = (other**2).sum(1) - 2 * rows @ other.T < limit
-            pairs = np.argwhere(near) + (first, second)
-            yield pairs[pairs[:, 0] < pairs[:, 1]] if triangle else pairs
+def _very_small_changes(thumbnails: np.ndarray) -> np.ndarray:
+    """Return how the very small thumbnails change under each of the four `changes`: (N, 4, 96)."""
+    parts = [shrink(changes(luma(thumbnails)), 8), shrink(changes(chroma(thumbnails)), 4)]
+    return np.concatenate([_flat(part, 2) for part in parts], axis=2)
 
 
-# --- second sieve --------------------------------------------------------------------------------
+def changes(pictures: np.ndarray) -> np.ndarray:
+    """Return how pictures (N, C, n, n) change when they are moved: (N, 4, C, n, n).
 
-
-def tangents(pictures: np.ndarray) -> np.ndarray:
-    """Return how pictures (N, C, n, n) change when they are shifted or stretched: (N, 4, C, n, n).
-
-    The four changes are a shift to the left, a stretch in width, a shift up and a stretch in height,
-    each for the whole side.
+    Moved means shifted to the left, stretched in width, shifted up, stretched in height; each is
+    the derivative, for a move by the whole side.
     """
     n = pictures.shape[-1]
     place = _places(n)
@@ -120,35 +144,21 @@ def tangents(pictures: np.ndarray) -> np.ndarray:
     return np.stack([right, right * place, down, down * place[:, None]], axis=1)
 
 
-def tangent_sieve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return for thumbnails a, b (N, S) whether a shift and a stretch of `a` could make it `b`.
-
-    The least-squares solution over the four changes, which need not be small.
-    """
-    parts = [
-        shrink(tangents(luma(a)), 8).reshape(len(a), 4, -1),
-        shrink(tangents(chroma(a)), 4).reshape(len(a), 4, -1),
-    ]
-    change = np.concatenate(parts, axis=2)  # (N, 4, 96)
-    difference = (_very_small(b) - _very_small(a))[..., None]  # (N, 96, 1)
-    _, explained = _least_squares(change, difference)
-    rest = (difference**2).sum((1, 2)) - explained
-    return rest < MAX_TANGENT_DISTANCE**2 * change.shape[2]
-
-
 def _least_squares(change: np.ndarray, difference: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return how much of each change (N, K, D) is in the difference (N, D, 1), and the square sum
-    of the difference that they explain: (N, K), (N,)."""
+    """Return how much of each change (N, K, D) the difference (N, D, 1) has, (N, K).
+
+    And how much of the difference's sum of squares that explains, (N,).
+    """
     projection = change @ difference  # (N, K, 1)
-    gram = change @ change.transpose(0, 2, 1) + 1e-2 * np.eye(change.shape[1])
+    gram = change @ change.transpose(0, 2, 1) + 1e-2 * np.eye(change.shape[1], dtype=np.float32)
     amounts = np.linalg.solve(gram, projection)
-    return amounts[..., 0].astype(np.float32), (amounts * projection).sum((1, 2))
+    return amounts[..., 0], (amounts * projection).sum((1, 2))
 
 
 # --- third sieve ---------------------------------------------------------------------------------
 
 
-def alignment_sieve(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+def same_picture(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     """Return for thumbnails a, b (N, S) whether they show the same picture.
 
     Either may be the one that was cropped.
@@ -164,14 +174,14 @@ def residuals(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     Of brightness and of color, root mean squares. The fit is Gauss-Newton's, coarse to fine.
     """
-    warp = np.zeros((len(a), 4), np.float32)
+    warp = np.zeros((len(a), 4), np.float32)  # the four amounts of `changes`
     for side in (8, 16, 32):
         fixed, moving = luma(b, side), luma(a, side)
         for _ in range(2):
             moved, inside = warped(moving, warp)
             inside[..., [0, -1], :] = inside[..., [0, -1]] = False  # half a gradient only
-            change = (tangents(moved) * inside[:, None]).reshape(len(a), 4, -1)
-            difference = ((fixed - moved) * inside).reshape(len(a), -1, 1)
+            change = _flat(changes(moved) * inside[:, None], 2)
+            difference = _flat((fixed - moved) * inside)[..., None]
             warp = (warp + _least_squares(change, difference)[0]).clip(-MAX_WARP, MAX_WARP)
     return _difference(luma(a), luma(b), warp, 16), _difference(chroma(a), chroma(b), warp, 8)
 

@@ -9,7 +9,7 @@ et al. 2014, arXiv:1409.0473. The shapes: B images, P places, E embedding, H hid
 import torch
 from torch import Tensor, nn
 
-from captioning.models.decoder import Decoder, State, repeat_state
+from captioning.models.decoder import ONE_PLACE, Decoder, State, repeat_state
 
 
 class AttentionDecoder(Decoder):
@@ -45,7 +45,7 @@ class AttentionDecoder(Decoder):
 
     def start(self, features: Tensor) -> State:
         if features.shape[1] < 2:
-            raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
+            raise ValueError(ONE_PLACE)
         hidden, cell = self.init_state(features.mean(dim=1)).tanh().chunk(2, dim=-1)  # (B, H) each
         return hidden, cell, features, self.key(features)
 

@@ -18,6 +18,10 @@ from torch import Tensor, nn
 from captioning.models.config import DecoderConfig
 
 State = tuple[Tensor, ...]
+ONE_PLACE = (
+    "Attention needs a grid of places, and these features have one place: make the encoder with "
+    "grid=True, without a fully connected --backbone-layer, or choose an RNN, GRU or LSTM."
+)
 
 
 def repeat_state(state: State, rows: int) -> State:

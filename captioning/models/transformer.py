@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from captioning.models.decoder import Decoder, State, repeat_state
+from captioning.models.decoder import ONE_PLACE, Decoder, State, repeat_state
 
 KeysValues = tuple[Tensor, Tensor]  # (B, heads, S, H / heads) each
 
@@ -195,7 +195,7 @@ class TransformerDecoder(Decoder):
     def image_keys_values(self, features: Tensor) -> list[KeysValues]:
         """Return the image's keys and values for each block; they are the same for every word."""
         if features.shape[1] < 2:
-            raise ValueError("Attention needs a grid of places: make the encoder with grid=True.")
+            raise ValueError(ONE_PLACE)
         image = self.dropout(self.image(features))  # (B, P, H)
         return [block.cross_attention.keys_values(image) for block in self.blocks]
 

@@ -26,7 +26,12 @@ from captioning.training.config import TrainConfig
 from captioning.training.optim import WeightEMA, copy_values
 
 PLAIN = str | int | float | bool | tuple | None  # types of the values of a config
-OPTIMIZER_STATE = ({"step", "exp_avg", "exp_avg_sq"}, {"momentum_buffer"})  # Adam's, SGD's
+OPTIMIZER_STATE = (  # names of what Adam, SGD, RMSprop remember of each weight
+    {"step", "exp_avg", "exp_avg_sq"},
+    {"momentum_buffer"},
+    {"step", "square_avg"},
+    {"step", "square_avg", "momentum_buffer"},
+)
 FREE_TO_CHANGE = {  # what a resumed run may set otherwise; weights have a fingerprint of their own
     "resume", "patience", "print_every", "save_every", "checkpoint_every", "num_workers", "out",
     "tensorboard", "log_file", "device", "weights", "cache_dir",

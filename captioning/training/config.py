@@ -72,11 +72,11 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     # optimization
     num_epochs: int = option(3, "number of epochs", ge=1)
     batch_size: int = option(128, "captions per step", ge=1)
-    optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd"))
-    momentum: float = option(0.9, "momentum of sgd", ge=0, lt=1)
+    optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd", "rmsprop"))
+    momentum: float = option(0.9, "momentum of sgd and rmsprop", ge=0, lt=1)
     lr: float = option(2e-3, "learning rate", gt=0)
     fine_tune_lr: float = option(1e-5, "learning rate of the fine-tuned backbone layers", gt=0)
-    weight_decay: float = option(0.0, "weight decay (adamw, sgd)", ge=0)
+    weight_decay: float = option(0.0, "weight decay", ge=0)
     schedule: str = option(
         "constant", "learning rate schedule", ("constant", "cosine", "onecycle", "plateau")
     )

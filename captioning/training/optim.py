@@ -31,7 +31,7 @@ def trainable_parameters(encoder: EncoderCNN, decoder: Decoder) -> list[nn.Param
 def make_optimizer(
     config: TrainConfig, encoder: EncoderCNN, decoder: Decoder
 ) -> torch.optim.Optimizer:
-    """Return Adam, AdamW or SGD; fine-tuned backbone layers have a learning rate of their own."""
+    """Return Adam, AdamW, SGD or RMSprop; fine-tuned backbone layers have a learning rate of their own."""
     backbone = [p for p in encoder.backbone.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [*encoder.embed.parameters(), *decoder.parameters()], "lr": config.lr},
@@ -40,6 +40,10 @@ def make_optimizer(
     groups = [group for group in groups if group["params"]]
     if config.optimizer == "sgd":
         return torch.optim.SGD(groups, momentum=config.momentum, weight_decay=config.weight_decay)
+    if config.optimizer == "rmsprop":
+        return torch.optim.RMSprop(
+            groups, momentum=config.momentum, weight_decay=config.weight_decay
+        )
     adam = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     fused = config.device != "mps"  # one kernel for all weights
     return adam(groups, weight_decay=config.weight_decay, fused=fused)

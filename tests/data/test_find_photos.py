@@ -47,8 +47,12 @@ def test_recursive_finds_the_photos_of_inner_folders(folder, capsys):
     assert found == [*(folder / name for name in TOP), *inner]
     assert "folders" not in capsys.readouterr().err
     assert find_photos([str(folder / "**" / "*.webp")]) == inner[1:]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_recursive_follows_no_link_for_ever(folder, capsys):
     (folder / "inner/link").symlink_to(folder, target_is_directory=True)
-    assert find_photos([str(folder)], recursive=True) == found  # and no endless loop
+    assert len(find_photos([str(folder)], recursive=True)) == len(TOP) + 2
     said = capsys.readouterr().err
     assert f"note: left out folders inside {folder}: {folder / 'inner/link'}\n" in said
 

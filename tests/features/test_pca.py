@@ -8,9 +8,9 @@ from captioning.data.coco import read_captions
 from captioning.features import pca
 from captioning.features.pca import fit, principal_components, sample_grid
 from captioning.inference.captioner import Captioner
-from captioning.training.preparation import prepare_data
 from model import EncoderCNN
 from tests.helpers import EMBED
+from tests.runs import prepared
 from train import train
 
 
@@ -69,8 +69,7 @@ def test_another_number_of_components_has_its_own_features(config_of, tmp_path):
     sizes = []
     for count in (0, 8, 10):
         config = config_of(tmp_path, pca=count)
-        encoder = EncoderCNN.from_config(config.encoder_config())
-        loaders, _ = prepare_data(config, encoder)
+        loaders, _, _ = prepared(config)
         row = torch.tensor([0])
         sizes.append(loaders["train"].features.gather_rows(row, row).shape[-1])
     assert sizes == [128, 8, 10]

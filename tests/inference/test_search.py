@@ -200,7 +200,7 @@ def test_a_search_stops_where_all_have_ended():
         ({"beam_size": 0}, "beam_size"),
         ({"n_best": 0}, "n_best"),
         ({"max_words": 0}, "max_words"),
-        ({"alpha": -0.1}, "alpha -0.1 would reward short captions twice"),
+        ({"alpha": -0.1}, "alpha -0.1 must be a finite number, 0 or more"),
         ({"alpha": math.nan}, "alpha"),
     ],
 )

@@ -85,7 +85,7 @@ def test_the_narrow_resnet_has_the_layers_of_a_resnet50():
     ("name", "weights", "why"),
     [
         ("resnet51", None, "no classifier named 'resnet51'"),
-        ("vit_b_16", None, "has no grid of features"),
+        ("vit_b_16", None, "has no feature map"),
         ("resnet50", "nowhere/resnet50.pth", "nowhere/resnet50.pth, are missing"),
         ("resnet50", "IMAGENET1K_V9", "IMAGENET1K_V9, are missing"),
     ],

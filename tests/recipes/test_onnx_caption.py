@@ -68,6 +68,18 @@ def test_files_that_are_no_captioner_are_refused_in_a_sentence(tmp_path, folder,
     assert "\n" not in said
 
 
+def test_a_photo_that_cannot_be_read_is_left_out_of_the_check(folder, capsys):
+    pytest.importorskip("onnxscript", reason="needs requirements-extra.txt")
+    from recipes.export_onnx import readable
+
+    good, bad = folder / "large.jpg", folder / "empty.jpg"
+    bad.touch()
+    assert readable([good, bad]) == [good]
+    assert capsys.readouterr().err == f"error: {bad} is empty (0 bytes).\n"
+    with pytest.raises(ValueError, match="none of the photos to check can be read"):
+        readable([bad])
+
+
 def test_it_needs_no_torch():
     code = "import sys, recipes.onnx_caption; print('torch' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

@@ -27,6 +27,22 @@ def test_resume_continues_the_captioners_that_had_begun(tmp_path):
     assert [one.resume for one in config.split_by_decoder()] == [False, False]
 
 
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"decoder": "bert"}, "decoder must be one of lstm"),
+        ({"optimizer": "lion"}, "optimizer must be one of adam"),
+        ({"batch_size": 0}, "batch_size must be 1 or more"),
+        ({"num_epochs": 0}, "num_epochs must be 1 or more"),
+        ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
+        ({"lr": 0.0}, "lr must be above 0"),
+    ],
+)
+def test_impossible_options_are_refused(changed, why):
+    with pytest.raises(ValueError, match=why):
+        TrainConfig(**changed)
+
+
 # --- the command line ------------------------------------------------------------------------
 
 SWITCHES = [field.name for field in dataclasses.fields(TrainConfig) if field.type is bool]

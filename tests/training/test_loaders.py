@@ -1,23 +1,15 @@
-"""Batches: every caption once an epoch, by any number of processes; several folders as one set."""
+"""Batches: every caption once an epoch, by any number of processes, with its own image."""
 
-import json
-import shutil
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
-import train as train_module
 from captioning import distributed
 from captioning.distributed import BatchShare
 from captioning.training.loaders import CachedLoader, PhotoBatch, PhotoLoader
 from captioning.training.losses import caption_loss
 from captioning.training.optim import trainable_parameters
-from captioning.training.preparation import prepare_data
-from model import EncoderCNN
-from tests.helpers import make, write_data
-from train import train
+from tests.helpers import make
+from tests.runs import prepared
 
 
 @pytest.fixture
@@ -29,15 +21,6 @@ def as_process(monkeypatch):
         monkeypatch.setattr(distributed, "world_size", lambda: world_size)
 
     return pretend
-
-
-def loaders_of(config) -> tuple[dict, EncoderCNN]:
-    torch.manual_seed(0)
-    encoder = EncoderCNN.from_config(config.encoder_config())
-    return prepare_data(config, encoder)[0], encoder
-
-
-# --- shares ---------------------------------------------------------------------------------
 
 
 def pairs_of(inputs, captions) -> list[tuple]:
@@ -55,7 +38,7 @@ def test_every_caption_is_seen_once_by_all_processes_together(
     config_of, as_process, tmp_path, world_size, fine_tune_from
 ):
     config = config_of(tmp_path, batch_size=7, views=2, fine_tune_from=fine_tune_from)
-    loaders, _ = loaders_of(config)
+    loaders, _, _ = prepared(config)
     assert isinstance(loaders["train"], PhotoLoader if fine_tune_from else CachedLoader)
     whole = list(loaders["train"].epoch(1))
     assert len(whole) == loaders["train"].steps()
@@ -83,7 +66,7 @@ def test_every_caption_is_seen_once_by_all_processes_together(
 def test_an_epoch_follows_from_its_number_and_may_begin_anywhere(
     config_of, tmp_path, fine_tune_from
 ):
-    loaders, _ = loaders_of(config_of(tmp_path, views=2, fine_tune_from=fine_tune_from))
+    loaders, _, _ = prepared(config_of(tmp_path, views=2, fine_tune_from=fine_tune_from))
 
     def batches(number, first=0):
         epoch = loaders["train"].epoch(number, first)
@@ -95,7 +78,7 @@ def test_an_epoch_follows_from_its_number_and_may_begin_anywhere(
 
 def test_a_batch_of_photos_holds_all_captions_of_each(config_of, tmp_path):
     """The backbone, which is the expensive part, sees each photo once an epoch."""
-    loaders, _ = loaders_of(config_of(tmp_path, batch_size=7, fine_tune_from="layer4"))
+    loaders, _, _ = prepared(config_of(tmp_path, batch_size=7, fine_tune_from="layer4"))
     images = 0
     for inputs, captions, _ in loaders["train"].epoch(1):
         assert inputs.image_of.tolist() == [i for i in range(len(inputs.images)) for _ in range(3)]
@@ -109,7 +92,7 @@ def test_gradients_of_all_processes_add_up_to_those_of_one(
     config_of, as_process, tmp_path, fine_tune_from
 ):
     config = config_of(tmp_path, batch_size=7, dropout=0.0, fine_tune_from=fine_tune_from)
-    loaders, encoder = loaders_of(config)
+    loaders, _, encoder = prepared(config)
     decoder = make("lstm", vocab_size=20, embed_size=config.embed_size)
     parameters = trainable_parameters(encoder, decoder)
 
@@ -124,65 +107,3 @@ def test_gradients_of_all_processes_add_up_to_those_of_one(
     assert (len(of_one) > 30) is bool(fine_tune_from)  # the backbone is among them
     for found, expected in zip(of_three, of_one, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
-
-
-# --- several folders ------------------------------------------------------------------------
-
-
-@pytest.fixture
-def two(tmp_path):
-    """Two folders with different photos of the same ids and names."""
-    folders = [write_data(tmp_path / name) for name in ("one", "two")]
-    for path in folders[1].glob("images/*/*.jpg"):
-        path.write_bytes(path.read_bytes() + b"more")  # readers ignore what follows a JPEG's end
-    for path in folders[1].glob("annotations/*.json"):
-        content = json.loads(path.read_text(encoding="utf-8"))
-        for annotation in content["annotations"]:
-            annotation["caption"] = annotation["caption"].replace("ball", "sphere")
-        path.write_text(json.dumps(content), encoding="utf-8")
-    return [str(folder) for folder in folders]
-
-
-@pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
-def test_several_folders_are_one_set_with_one_vocabulary(config_of, tmp_path, two, fine_tune_from):
-    changed = {"fine_tune_from": fine_tune_from, "num_epochs": 1}
-    config = config_of(tmp_path / "out", data=[Path(folder) for folder in two], **changed)
-    loaders, _ = loaders_of(config)
-    assert len(loaders["train"].packed) == 72
-    photos = loaders["train"].captions.photos
-    assert len({photo.id for photo in photos}) == len(photos) == 24
-    assert sum(len(captions) for _, captions, _ in loaders["train"].epoch(1)) == 72
-    history = train(config)
-    assert history[0]["val_loss"] > 0
-    resumed = config_of(tmp_path / "out", data=two, resume=True, **changed | {"num_epochs": 2})
-    assert len(train(resumed)) == 2
-
-
-def test_each_photo_has_the_features_of_its_own_folder(config_of, tmp_path, two):
-    loaders, _ = loaders_of(config_of(tmp_path / "out", data=two))
-    alone = [loaders_of(config_of(tmp_path / "out", data=folder))[0] for folder in two]
-    rows = torch.tensor([20, 3, 15, 3, 0])
-    found = loaders["train"].features.gather_rows(rows, torch.zeros_like(rows))
-    for row, features in zip(rows.tolist(), found, strict=True):
-        row_of_folder = torch.tensor([row % 12])
-        [expected] = alone[row // 12]["train"].features.gather_rows(
-            row_of_folder, torch.tensor([0])
-        )
-        assert torch.equal(features, expected)
-    caches = [np.load(p) for folder in two for p in (tmp_path / folder).rglob("features.npy")]
-    assert len(caches) == 4  # train and val of each folder, computed once
-
-
-def test_one_folder_may_have_no_val(config_of, tmp_path, two):
-    (tmp_path / "two/annotations/captions_val2014.json").unlink()
-    loaders, _ = loaders_of(config_of(tmp_path / "out", data=two))
-    assert len(loaders["val"].captions.photos) == 6
-
-
-def test_a_photo_of_one_folder_in_the_val_of_the_other_is_refused(config_of, tmp_path, two, cli):
-    shutil.copy(tmp_path / "one/images/train2014/photo_003.jpg", tmp_path / "leak.jpg")
-    shutil.copy(tmp_path / "leak.jpg", tmp_path / "two/images/val2014/photo_101.jpg")
-    with pytest.raises(ValueError, match=r"1 photos .*photo_003\.jpg .*photo_101\.jpg"):
-        train(config_of(tmp_path / "out", data=two))
-    flags = ["--weights", config_of(tmp_path).weights, "--out", tmp_path / "out"]
-    assert "photo_101.jpg" in cli(train_module.main, "--data", *two, *flags)

@@ -1,14 +1,98 @@
 """The losses: what counts, by hand; the shares of a batch add up to it."""
 
+import math
+
 import pytest
 import torch
+import torch.nn.functional as F
 
 from captioning.distributed import BatchShare
+from captioning.models.decoder import Decoder
 from captioning.training.losses import CiderReward, caption_loss, self_critical_loss
-from tests.helpers import EMBED, make, padded_captions, random_features
+from tests.helpers import EMBED, KINDS, make, padded_captions, random_features
 from vocabulary import Vocabulary
 
 # --- cross-entropy --------------------------------------------------------------------------
+
+
+def loss_by_hand(decoder, features, captions, smoothing=0.0) -> tuple[float, int]:
+    """Return loss and number of words: each caption alone, without padding, word by word."""
+    total, words = 0.0, 0
+    for i, caption in enumerate(captions.tolist()):
+        caption = caption[: caption.index(1) + 1]
+        logits = decoder(features[i : i + 1], torch.tensor([caption[:-1]]))[0]
+        for row, target in zip(logits.log_softmax(dim=-1), caption[1:], strict=True):
+            total -= (1 - smoothing) * row[target].item() + smoothing * row.mean().item()
+            words += 1
+    return total / words, words
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("name", KINDS)
+@torch.no_grad()
+def test_the_loss_counts_words_and_end_but_neither_padding_nor_start(name, smoothing):
+    decoder, features, captions = make(name), random_features(3), padded_captions()
+    loss, words = caption_loss(decoder, features, captions, smoothing)
+    expected, counted = loss_by_hand(decoder, features, captions, smoothing)
+    assert (loss.item(), words) == (pytest.approx(expected, abs=1e-4), counted)
+    wider = torch.cat([captions, torch.full((3, 4), 3)], dim=1)
+    assert caption_loss(decoder, features, wider, smoothing)[0].item() == pytest.approx(
+        loss.item(), abs=1e-5
+    )
+
+
+def test_padding_has_no_gradient():
+    decoder = make("lstm")
+    caption_loss(decoder, random_features(3), padded_captions())[0].backward()
+    assert (decoder.word_embedding.weight.grad[3] == 0).all()  # <pad> is never read
+    assert decoder.word_embedding.weight.grad[0].abs().sum() > 0  # <start> is
+
+
+@torch.no_grad()
+def test_the_attention_penalty_by_hand():
+    decoder, features, captions = make("attention"), random_features(3), padded_captions()
+    plain, _ = caption_loss(decoder, features, captions)
+    penalized, _ = caption_loss(decoder, features, captions, attention_penalty=2.0)
+    _, attention = decoder.hidden_states(features, captions[:, :-1])
+    lengths = [3, 6, 4]
+    squares = [(1 - attention[i, :n].sum(dim=0)).square().mean() for i, n in enumerate(lengths)]
+    torch.testing.assert_close(penalized, plain + 2.0 * sum(squares) / 3)
+
+
+class Parrot(Decoder):
+    """Always predicts word 5, and keeps the captions that it was given."""
+
+    def __init__(self):
+        super().__init__(9, 9, 9, False)
+        self.read = []
+
+    def hidden_states(self, features, captions):
+        self.read.append(captions)
+        hidden = torch.zeros(*captions.shape, 9)
+        hidden[..., 5] = 9.0
+        return hidden, None
+
+
+@torch.no_grad()
+def test_scheduled_sampling_replaces_inputs_by_the_models_own_words():
+    torch.manual_seed(0)
+    decoder = Parrot()
+    decoder.output.weight.copy_(torch.eye(9))
+    captions = torch.tensor([[0, 4, 6, 7, 8, 4, 1, 3]] * 200)
+    caption_loss(decoder, torch.zeros(200, 1, 9), captions, scheduled_sampling=0.3)
+    read = decoder.read[-1]
+    assert (read[:, 0] == 0).all()
+    own = read[:, 1:6] == 5
+    assert 0.25 < own.float().mean() < 0.35
+    assert torch.equal(read[:, 1:6][~own], captions[:, 1:6][~own])
+    assert not (read[:, 7:] == 5).any()
+
+
+def test_the_loss_of_an_untrained_model_is_that_of_guessing():
+    decoder = make("lstm", vocab_size=200, scale=0.1)
+    loss, _ = caption_loss(decoder, random_features(3), padded_captions())
+    assert loss.item() == pytest.approx(math.log(200), rel=0.02)
+    assert F.cross_entropy(torch.zeros(1, 200), torch.tensor([7])) == pytest.approx(math.log(200))
 
 
 @pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])

@@ -11,7 +11,6 @@ from captioning.inference.sampling import sample
 from captioning.inference.serialization import load_pair, load_part
 from captioning.training import self_critical
 from captioning.training.monitoring import best_epoch, read_history
-from captioning.training.preparation import prepare_data
 from captioning.training.self_critical import (
     complete_run,
     fine_tune_on_cider,
@@ -20,9 +19,10 @@ from captioning.training.self_critical import (
     photo_batches,
     without_dropout,
 )
-from model import NEEDS_GRID, EncoderCNN
+from model import NEEDS_GRID
 from recipes.self_critical import main
 from tests.helpers import make, random_captions, random_features
+from tests.runs import prepared
 from train import train
 
 
@@ -79,7 +79,7 @@ def test_the_learning_rate_rises_stays_and_falls():
 
 def test_every_photo_with_captions_comes_once_an_epoch(config_of, tmp_path):
     config = config_of(tmp_path, views=3)
-    loaders, _ = prepare_data(config, EncoderCNN.from_config(config.encoder_config()))
+    loaders, _, _ = prepared(config)
     batches = photo_batches(loaders["train"], size=5, seed=1)
     rows = torch.cat([rows for rows, _ in batches])
     assert sorted(rows.tolist()) == list(range(12))
