@@ -21,15 +21,8 @@ from torch.nn.utils.rnn import pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
 from captioning import distributed
-from captioning.data.coco import (
-    MAX_CAPTION_WORDS,
-    CaptionSet,
-    ImageId,
-    Photo,
-    find_split,
-    has_split,
-    read_captions,
-)
+from captioning.data.annotations import MAX_CAPTION_WORDS
+from captioning.data.coco import CaptionSet, ImageId, Photo, find_split, has_split, read_captions
 from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
 from captioning.files import PathLike
 from captioning.scripts import is_unspaced

@@ -48,7 +48,7 @@ THEME = gr.themes.Base(
     neutral_hue="stone",
     font=["system-ui", "sans-serif"],  # of the visitor's own system: nothing to download
     font_mono=["ui-monospace", "monospace"],
-).set(  # readable greys
+).set(  # readable grays
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_300",
     block_title_text_color="*neutral_700",

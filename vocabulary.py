@@ -120,7 +120,7 @@ class Vocabulary:
         if not frequent:
             raise ValueError(
                 f"No word occurs {vocab_threshold} times in the captions; the most frequent, "
-                f"{ranked[0]!r}, occurs {counts[ranked[0]]} times: lower the threshold."
+                f"{ranked[0]!r}, occurs {counts[ranked[0]]} times: lower --vocab-threshold."
             )
         return cls(special + frequent[:max_size], tokenizer)
 

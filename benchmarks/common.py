@@ -1,4 +1,4 @@
-"""What the benchmarks share: the machine in words, timing, and the page of results."""
+"""Shared by the benchmarks: the machine in words, timing, the page of results."""
 
 import contextlib
 import platform
@@ -12,14 +12,14 @@ import torch
 import torchvision
 
 from captioning.device import compute_dtype, get_device
-from captioning.training import preparation as batches
+from vocabulary import tokenize
 
 RESULTS = Path(__file__).parent / "results.md"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "neon", "bf16")
 
 
 def machine() -> str:
-    """Processor or GPU, cores, the instructions that matter, versions."""
+    """Return processor or GPU, cores, the instructions that matter, and versions, in a line."""
     device = get_device()
     if device.type == "cuda":
         what = torch.cuda.get_device_name()
@@ -33,7 +33,7 @@ def machine() -> str:
 
 
 def report(title: str, rows: list[dict], notes: str = "") -> None:
-    """Prints a table and appends it to results.md, with date and machine."""
+    """Print a table and append it to results.md, with date and machine."""
     head = list(rows[0])
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     lines += [f"| {' | '.join(str(row.get(key, '')) for key in head)} |" for row in rows]
@@ -45,7 +45,7 @@ def report(title: str, rows: list[dict], notes: str = "") -> None:
 
 
 def rate(function: Callable, items: int, *arguments, seconds: float = 3.0) -> float:
-    """Items a second of `function`, which handles `items` a call; one call goes uncounted."""
+    """Return items per second of `function`, which handles `items` a call; one more warms up."""
     function(*arguments)
     synchronize()
     began, calls = time.perf_counter(), 0
@@ -57,14 +57,14 @@ def rate(function: Callable, items: int, *arguments, seconds: float = 3.0) -> fl
 
 
 def synchronize() -> None:
-    """Waits for the GPU, whose work is otherwise still under way when a clock is read."""
+    """Wait for the GPU, whose work would otherwise not be finished when the clock is read."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 @contextlib.contextmanager
 def timed(stages: dict[str, float], name: str) -> Iterator[None]:
-    """Adds the seconds of the block to stages[name]."""
+    """Add the seconds of the block to stages[name]."""
     synchronize()
     began = time.perf_counter()
     yield
@@ -72,7 +72,8 @@ def timed(stages: dict[str, float], name: str) -> Iterator[None]:
     stages[name] = stages.get(name, 0.0) + time.perf_counter() - began
 
 
-def plain_words_without_nltk() -> None:
-    """On a machine without NLTK the benchmarks split captions at spaces."""
-    if find_spec("nltk") is None:
-        batches.tokenize = lambda caption: caption.lower().replace(".", "").split()
+def tokenizer() -> Callable[[str], list[str]]:
+    """Return the course's tokenizer; on a machine without NLTK one that splits at spaces."""
+    if find_spec("nltk"):
+        return tokenize
+    return lambda caption: caption.lower().replace(".", "").split()

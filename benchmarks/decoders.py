@@ -3,11 +3,13 @@
     python benchmarks/decoders.py                        all of it; more than an hour on 2 cores
     python benchmarks/decoders.py --decoders lstm gru --seeds 2 --epochs 3
 
-Writes benchmarks/decoders.json, benchmarks/decoders.md and images/decoders.png. Stop it when you
-like: what is trained stays in --runs, and the next call goes on from there.
+Writes benchmarks/decoders.json, benchmarks/decoders.md and images/decoders.png. It may be stopped:
+finished runs stay in --runs, and the next call continues from there.
 
-Scores are of the validation pictures' greedy captions, with the weights of the best epoch. "Right"
-is the share of what captions say that is so; numbers count where two or more are there.
+Scores are of the validation pictures' greedy captions, with the weights of the best epoch. The last
+three columns are checked against ground truth: of the objects that captions name, those that are
+present; of the colors, those that are right; of the counts, where two or more are present or named,
+those that are correct.
 """
 
 import argparse
@@ -21,19 +23,21 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # run from anywhere
 import matplotlib.pyplot as plt
 import torch
 
-import metrics
 from captioning.data.coco import find_split, read_captions
-from captioning.features.cache import extract_features
+from captioning.evaluation.scores import evaluate
+from captioning.features.extraction import extract_features
 from captioning.files import atomic_write, cli_errors, read_json
 from captioning.inference.search import greedy
 from captioning.inference.serialization import load_pair
 from captioning.toy.grading import grade
 from captioning.training.config import TrainConfig
+from captioning.training.monitoring import best_epoch
+from captioning.training.optim import trainable_parameters
 from model import DECODERS
 from train import train
 
 ROOT = Path(__file__).parent.parent
-RECIPES = {  # what each kind needs to do well; the rest is the same for all
+RECIPES = {  # options that suit each kind; all others are the same
     "rnn": {"lr": 1e-3},
     "gru": {"lr": 4e-3},
     "lstm": {"lr": 4e-3},
@@ -45,17 +49,17 @@ COLUMNS = {  # name in the table: (name in a result, digits)
     "captions/s": ("captions/s", 0),
     "validation loss": ("val_loss", 3),
     "CIDEr": ("CIDEr", 1),
-    "things right (%)": ("things", 1),
+    "named objects present (%)": ("things", 1),
     "colors right (%)": ("colors", 1),
-    "numbers right (%)": ("numbers of two or more", 1),
+    "correct counts (%)": ("numbers of two or more", 1),
 }
-DRAWN = list(COLUMNS)[1:]  # the panels of the figure
+PANELS = list(COLUMNS)[1:]  # of the figure
 
 
 def run(kind: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
-    """Trains one decoder with one seed, unless that was done, and measures it."""
+    """Train one decoder with one seed, unless that was done, and return what is measured."""
     out = Path(args.runs) / f"{kind}-{args.epochs}-{seed}"
-    settings = TrainConfig(
+    config = TrainConfig(
         data=args.data,
         weights=args.weights,
         decoder=kind,
@@ -68,62 +72,63 @@ def run(kind: str, seed: int, args: argparse.Namespace) -> dict[str, float]:
         resume=(out / "checkpoint.pkl").exists(),
         **{"dropout": 0.2} | RECIPES[kind],
     )
-    history = train(settings)
-    best = max(history, key=lambda row: row["CIDEr"])
-    pictures = len(read_captions(args.data, "train").captions)
+    history = train(config)
+    captions = len(read_captions(args.data, "train").captions)
     seconds = statistics.median(row["seconds"] for row in history)
     return {
-        "captions/s": pictures / seconds,
+        "captions/s": captions / seconds,
         "val_loss": min(row["val_loss"] for row in history),
-        **score(settings, out / "best"),
-        "epoch": best["epoch"],
+        **score(config, out / "best"),
+        "epoch": best_epoch(history, config.best_metric),
     }
 
 
-def score(settings: TrainConfig, folder: Path) -> dict[str, float]:
-    """CIDEr and what is right, of the validation pictures; and the size of what was trained."""
+def score(config: TrainConfig, folder: Path) -> dict[str, float]:
+    """Return CIDEr and accuracy on the validation pictures, and the number of trained weights."""
     encoder, decoder, vocab = load_pair(
-        folder / "encoder.pkl", folder / "decoder.pkl", settings.weights
+        folder / "encoder.pkl", folder / "decoder.pkl", config.weights
     )
-    pictures = read_captions(settings.data, "val")
-    features = Path(settings.data, "features")
-    store = extract_features(
-        encoder, pictures, features, grid=settings.grid, precision=settings.precision
+    pictures = read_captions(config.data, "val")
+    features = Path(config.data, "features")
+    cache = extract_features(
+        encoder, pictures, features, grid=config.grid, precision=config.precision
     )
-    said = {}
-    for rows in torch.arange(len(store)).split(100):
-        grid = torch.from_numpy(store.array[rows.numpy(), 0]).float()  # (B, P, D)
+    texts = {}
+    for rows in torch.arange(len(cache)).split(100):
+        grid = torch.from_numpy(cache.array[rows.numpy(), 0]).float()  # (B, P, D)
         words = greedy(decoder, encoder.embed(grid)).tolist()
         ids = [pictures.photos[row].id for row in rows.tolist()]
-        said |= {i: vocab.decode(caption) for i, caption in zip(ids, words, strict=True)}
-    learned = [*encoder.embed.parameters(), *decoder.parameters()]
-    marks = grade(said, scenes_of(settings.data))
+        texts |= {i: vocab.decode(caption) for i, caption in zip(ids, words, strict=True)}
+    trained = trainable_parameters(encoder, decoder)
+    grades = grade(texts, scenes_of(config.data))
     return {
-        "parameters": sum(parameter.numel() for parameter in learned) / 1e6,
-        "CIDEr": metrics.evaluate(pictures.references(), said)["CIDEr"],
-        **{question: marks[question]["right"] or 0.0 for question in ("things", "colors")},
-        "numbers of two or more": marks["numbers of two or more"]["right"] or 0.0,
+        "parameters": sum(parameter.numel() for parameter in trained) / 1e6,
+        "CIDEr": evaluate(pictures.references(), texts)["CIDEr"],
+        **{question: grades[question]["right"] or 0.0 for question in ("things", "colors")},
+        "numbers of two or more": grades["numbers of two or more"]["right"] or 0.0,
     }
 
 
 def scenes_of(data: str) -> dict:
+    """Return the ground truth of the validation pictures."""
     captions, _ = find_split(data, "val")
     scenes = captions.with_name(captions.name.replace("captions_", "scenes_"))
     if not scenes.exists():
         raise FileNotFoundError(
-            f"{scenes} is missing: this comparison marks captions by the truth about drawn "
-            "pictures. Draw them with `python toy_coco.py --out data/toy`."
+            f"{scenes} is missing: this comparison checks captions against the ground truth of "
+            "drawn pictures. Draw them with `python toy_coco.py --out data/toy`."
         )
     return read_json(scenes)
 
 
 def spread(results: list[dict], name: str) -> tuple[float, float]:
-    """Mean and standard deviation over the seeds; the latter is 0 for a single one."""
+    """Return mean and standard deviation over the seeds; the latter is 0 for a single one."""
     values = [result[name] for result in results]
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def as_markdown(results: dict[str, list[dict]], args: argparse.Namespace) -> str:
+    """Return the table, a row for each decoder."""
     head = ["decoder", *COLUMNS]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     for kind, of_seeds in results.items():
@@ -141,10 +146,10 @@ def as_markdown(results: dict[str, list[dict]], args: argparse.Namespace) -> str
 
 
 def draw(results: dict[str, list[dict]], path: Path) -> None:
-    """One panel for each column; a point for the mean, a bar for the spread, dots for the seeds."""
+    """Draw a panel for each column: points for means, bars for the spread, dots for the seeds."""
     plt.style.use(ROOT / "images" / "course.mplstyle")
     figure, axes = plt.subplots(2, 3, figsize=(9, 5))
-    for ax, column in zip(axes.flat, DRAWN, strict=True):
+    for ax, column in zip(axes.flat, PANELS, strict=True):
         name, _ = COLUMNS[column]
         for place, of_seeds in enumerate(results.values()):
             mean, deviation = spread(of_seeds, name)
@@ -163,11 +168,17 @@ def draw(results: dict[str, list[dict]], path: Path) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="data/toy", help="the drawn dataset (%(default)s)")
-    parser.add_argument("--weights", default="models/resnet50_toy.pth", help="of the backbone")
+    parser.add_argument(
+        "--weights", default="models/resnet50_toy.pth", help="of the backbone (%(default)s)"
+    )
     parser.add_argument("--decoders", nargs="+", default=list(RECIPES), choices=list(DECODERS))
-    parser.add_argument("--seeds", type=int, default=3, help="runs of each decoder (%(default)s)")
-    parser.add_argument("--epochs", type=int, default=10, help="of each run (%(default)s)")
-    parser.add_argument("--runs", default="runs/decoders", help="where weights are kept")
+    parser.add_argument(
+        "--seeds", type=int, default=3, help="number of runs of each decoder (%(default)s)"
+    )
+    parser.add_argument("--epochs", type=int, default=10, help="epochs of each run (%(default)s)")
+    parser.add_argument(
+        "--runs", default="runs/decoders", help="folder for the weights (%(default)s)"
+    )
     parser.add_argument("--out", default=str(ROOT), help="folder with benchmarks/ and images/")
     args = parser.parse_args()
     with cli_errors():

@@ -1,4 +1,4 @@
-"""Photos a second through the frozen ResNet-50: plain torchvision against this course's way.
+"""Photos per second through the frozen ResNet-50: plain torchvision against this course's way.
 
     python benchmarks/extraction.py [--weights PATH]
 
@@ -17,14 +17,14 @@ import torch.nn.functional as F
 
 from benchmarks.common import machine, rate, report
 from captioning.device import compute_dtype, get_device
-from captioning.features.fast_network import COMPILE_FROM, fast_network
-from captioning.models.backbone import Backbone, maps_to_grid
+from captioning.features.fast_network import COMPILE_FROM, FastBackbone
+from captioning.models.backbone import Backbone
 
 FLOPS_PER_PHOTO = 8.2e9  # ResNet-50 at 224 x 224: 4.1 billion multiply-adds
 
 
 def peak(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large product of random matrices."""
+    """Return floating-point operations per second of a large product of random matrices."""
     size = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(size, size, device=device, dtype=dtype) for _ in range(2))
     return rate(torch.matmul, 2 * size**3, a, b)
@@ -33,8 +33,10 @@ def peak(device: torch.device, dtype: torch.dtype) -> float:
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--weights", help="random where none are given: the speed is the same")
-    parser.add_argument("--batch-sizes", type=int, nargs="+")
+    parser.add_argument(
+        "--weights", help="of the backbone; random by default, the speed is the same"
+    )
+    parser.add_argument("--batch-sizes", type=int, nargs="+", help="images at once")
     args = parser.parse_args()
     print(machine())
     device, rows = get_device(), []
@@ -45,21 +47,18 @@ def main() -> None:
     for size in sizes:
         images = torch.randn(size, 3, 224, 224, device=device)
         ways = {
-            "plain torchvision": (backbone.network, torch.float32),
-            "folded, half, channels last": (
-                fast_network(backbone.network, device, dtype, images=1),
-                dtype,
-            ),
+            "plain torchvision": (backbone, torch.float32),
+            "folded, half, channels last": (FastBackbone(backbone, device, dtype, size), dtype),
             "the same, compiled": (
-                fast_network(backbone.network, device, dtype, images=COMPILE_FROM),
+                FastBackbone(backbone, device, dtype, size, num_images=COMPILE_FROM),
                 dtype,
             ),
         }
-        truth, plain = maps_to_grid(backbone.network(images), grid=False), None
+        truth, plain = backbone(images), None
         for way, (network, precision) in ways.items():
             speed = rate(network, size, images)
             plain = plain or speed
-            close = F.cosine_similarity(maps_to_grid(network(images), False), truth, dim=-1).min()
+            close = F.cosine_similarity(network(images), truth, dim=-1).min()
             rows.append(
                 {
                     "way": way,

@@ -6,7 +6,7 @@
 The naive side is what courses of this kind do: for every caption of every epoch the photo is
 decoded, cropped and encoded in float32, one caption length is drawn for each step, Adam updates
 the weights. It is timed over a few steps and scaled by the number of captions. The fast side is
-`train.train` itself, whole: vocabulary, features of every photo, three epochs, pickles.
+the whole of `train.train`: vocabulary, features of every photo, three epochs, saved weights.
 """
 
 import argparse
@@ -25,14 +25,14 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from benchmarks.common import machine, plain_words_without_nltk, rate, report, synchronize, timed
+from benchmarks.common import machine, rate, report, synchronize, timed, tokenizer
 from captioning.data.coco import CaptionSet, read_captions
 from captioning.data.photos import read_photo
 from captioning.device import get_device
 from captioning.inference.serialization import load_pair
-from captioning.training import preparation as batches
 from captioning.training.config import TrainConfig
 from captioning.training.losses import caption_loss
+from captioning.training.preparation import prepare_split
 from model import EncoderCNN, make_decoder
 from train import train
 from vocabulary import Vocabulary
@@ -44,7 +44,7 @@ COCO_PHOTOS, COCO_CAPTIONS, COCO_WORDS = 82_783, 414_113, 10_000
 def naive_steps(
     captions: CaptionSet, vocab: Vocabulary, weights: str, steps: int, device: torch.device
 ) -> tuple[float, float, float]:
-    """Captions/s of the usual loop, and photos/s of its network: inside the loop, and bare."""
+    """Return captions/s of the usual loop, and photos/s of its network: in the loop, and alone."""
     encoder = EncoderCNN(EMBED, weights=weights).to(device).eval()
     decoder = make_decoder("lstm", embed_size=EMBED, hidden_size=HIDDEN, vocab_size=len(vocab))
     decoder = decoder.to(device)
@@ -59,18 +59,19 @@ def naive_steps(
             normalize,
         ]
     )
-    ids = [vocab.encode(batches.tokenize(text)) for text in captions.captions]
+    words_of = tokenizer()
+    ids = [vocab.encode(words_of(text)) for text in captions.captions]
     by_length: dict[int, list[int]] = {}
     for row, words in enumerate(ids):
         by_length.setdefault(len(words), []).append(row)
-    chance, seconds, images = random.Random(0), 0.0, None
+    rng, seconds, images = random.Random(0), 0.0, None
     began = time.perf_counter()
     for step in range(steps + 1):
         if step == 1:  # the first step warms up and is not counted
             synchronize()
             began, seconds = time.perf_counter(), 0.0
-        length = len(ids[chance.randrange(len(ids))])
-        rows = chance.choices(by_length[length], k=BATCH)
+        length = len(ids[rng.randrange(len(ids))])
+        rows = rng.choices(by_length[length], k=BATCH)
         paths = [captions.photos[captions.photo_index[row]].path for row in rows]
         images = torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]).to(device)
         synchronize()
@@ -93,8 +94,8 @@ def naive_steps(
 
 
 def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> float:
-    """Seconds of the whole training, from the photos and captions on disk to the last pickle."""
-    settings = TrainConfig(
+    """Return the seconds of the whole training, from photos and captions on disk to the weights."""
+    config = TrainConfig(
         data=str(data),
         weights=weights,
         decoder="lstm",
@@ -107,28 +108,28 @@ def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> fl
         out=str(out),
     )
     began = time.perf_counter()
-    train(settings)
+    train(config, tokenizer=tokenizer())
     synchronize()
     return time.perf_counter() - began
 
 
 @torch.no_grad()
 def validation_loss(data: Path, weights: str, out: Path) -> float:
-    """Of the last epoch's pair in `out`, in float32, on float32 features of the "val" split."""
-    settings = TrainConfig(data=str(data), weights=weights, out=str(out), precision="float32")
+    """Return the loss of the last epoch's pair on "val", all in float32."""
+    config = TrainConfig(data=str(data), weights=weights, out=str(out), precision="float32")
     device = get_device()
     files = (out / f"{part}-{EPOCHS}.pkl" for part in ("encoder", "decoder"))
     encoder, decoder, vocab = load_pair(*files, weights, device)
-    source, _ = batches.prepare_split(settings, encoder, "val", vocab)
+    loader, _ = prepare_split(config, encoder, "val", vocab, tokenizer=tokenizer())
     total = words = 0.0
-    for inputs, captions, _ in source.epoch(0):
-        loss, count = caption_loss(decoder, source.encode(inputs), captions)
+    for inputs, captions, _ in loader.epoch(0):
+        loss, count = caption_loss(decoder, loader.encode(inputs), captions)
         total, words = total + loss.item() * count, words + count
     return total / words
 
 
 def fresh_root(data: Path, folder: Path) -> Path:
-    """The data under another root, so that no features are there yet."""
+    """Return another folder with the same data, but without features."""
     root = folder / "data"
     root.mkdir(parents=True)
     for part in ("annotations", "images"):
@@ -140,14 +141,14 @@ def fresh_root(data: Path, folder: Path) -> Path:
 
 
 def make_coco_size(data: Path, folder: Path) -> Path:
-    """COCO's size, from the photos there are: 82,783 JPEG files of 640 x 480, 414,113 captions."""
+    """Return a folder as large as COCO: 82,783 JPEG files of 640 x 480 and 414,113 captions."""
     source = read_captions(data, "train")
     images = folder / "coco" / "images" / "train2014"
     images.mkdir(parents=True)
     (folder / "coco" / "annotations").mkdir()
     known = sorted({word for text in source.captions for word in text.lower().split()})
     rare = [f"word{i}" for i in range(max(0, COCO_WORDS - len(known)))]
-    chance, photos, captions = random.Random(0), [], []
+    rng, photos, captions = random.Random(0), [], []
     encoded = []
     for photo in source.photos[:500]:
         path = folder / "one.jpg"
@@ -159,7 +160,7 @@ def make_coco_size(data: Path, folder: Path) -> Path:
     for number in range(COCO_CAPTIONS):
         words = source.captions[number % len(source.captions)].lower().split()
         if rare:  # so that the vocabulary has COCO's size as well
-            words[chance.randrange(len(words))] = rare[number % len(rare)]
+            words[rng.randrange(len(words))] = rare[number % len(rare)]
         captions.append(
             {"id": number, "image_id": number % COCO_PHOTOS, "caption": " ".join(words)}
         )
@@ -170,20 +171,28 @@ def make_coco_size(data: Path, folder: Path) -> Path:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, default=Path("data/flickr8k"))
-    parser.add_argument("--weights", default="IMAGENET1K_V1")
-    parser.add_argument("--naive-steps", type=int, default=3, help="steps of 128 captions timed")
-    parser.add_argument("--coco-size", action="store_true", help="COCO's size, made from --data")
-    parser.add_argument("--no-check", action="store_true", help="skip the float32 run (minutes)")
+    parser.add_argument("--data", type=Path, default=Path("data/flickr8k"), help="%(default)s")
+    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of the backbone (%(default)s)")
+    parser.add_argument(
+        "--naive-steps",
+        type=int,
+        default=3,
+        help="number of timed steps of 128 captions (%(default)s)",
+    )
+    parser.add_argument(
+        "--coco-size", action="store_true", help="on data as large as COCO, made from --data"
+    )
+    parser.add_argument(
+        "--no-check", action="store_true", help="skip the float32 run, which takes minutes"
+    )
     args = parser.parse_args()
-    plain_words_without_nltk()
     print(machine())
     device, stages = get_device(), {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         data = make_coco_size(args.data, folder) if args.coco_size else args.data
         captions = read_captions(data, "train")
-        words = [batches.tokenize(text) for text in captions.captions]
+        words = list(map(tokenizer(), captions.captions))
         vocab = Vocabulary.build(words, 5)
         naive, inside, bare = naive_steps(captions, vocab, args.weights, args.naive_steps, device)
         root = fresh_root(data, folder / "fast")
@@ -197,7 +206,7 @@ def main() -> None:
             },
             {"side": "fast", "captions/s": f"{total / seconds:.0f}", "seconds": f"{seconds:.1f}"},
         ]
-        notes = f"naive network {inside:.1f} photos/s, bare torchvision {bare:.1f} photos/s"
+        notes = f"naive network {inside:.1f} photos/s, torchvision alone {bare:.1f} photos/s"
         has_val = any((data / "annotations").glob("captions_val*.json"))
         if has_val and not args.no_check:
             plain_root = fresh_root(data, folder / "plain")

@@ -3,8 +3,8 @@
     python benchmarks/scaling.py --photos-per-second 90 --captions-per-second 2500
 
 Measured: seconds and memory to read, split into words and pack captions, and to order an epoch.
-Given: the two rates, from benchmarks/extraction.py and benchmarks/training.py on the machine meant.
-The rest is arithmetic: float16 features of 2,048 numbers for a photo, or of 49 places.
+Given: the two rates, as benchmarks/extraction.py and benchmarks/training.py print them. The rest is
+arithmetic: float16 features, 2,048 numbers for a photo, or for each of 49 places.
 """
 
 import argparse
@@ -30,12 +30,12 @@ SETS = {  # photos and captions to train on
     "100 million pairs": (100_000_000, 100_000_000),
 }
 POOLED, GRID = 2048 * 2, 49 * 2048 * 2  # bytes of a photo's features
-JPEG = 160_000  # bytes of a photo of 640 x 480, about
+JPEG = 160_000  # bytes of a typical photo of 640 x 480
 WORDS = 1_000  # in the captions made here
 
 
 def write_captions(root: Path, captions: int) -> None:
-    """Captions of ten words, five for each photo; the photos are empty files."""
+    """Write captions of ten words, five for each photo; the photos are empty files."""
     (root / "annotations").mkdir()
     (root / "images/train").mkdir(parents=True)
     images = [{"id": i, "file_name": f"{i}.jpg"} for i in range(captions // 5)]
@@ -49,22 +49,22 @@ def write_captions(root: Path, captions: int) -> None:
     (root / "annotations/captions_train.json").write_text(content, encoding="utf-8")
 
 
-def most_memory() -> int:
-    """Bytes, the most that this process has ever had."""
+def peak_memory() -> int:
+    """Return the largest number of bytes that this process has had."""
     scale = 1 if sys.platform == "darwin" else 1024
     return scale * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def measure(captions: int) -> tuple[float, float, float]:
-    """For each caption: seconds and bytes to read and pack it, seconds to order it in an epoch."""
+    """Return for each caption: seconds and bytes to read it, seconds to order it in an epoch."""
     with tempfile.TemporaryDirectory() as scratch:
-        write_captions(Path(scratch), 1_000)  # the first time loads what is needed
+        write_captions(Path(scratch), 1_000)  # warm up: modules are imported
         read_and_pack(Path(scratch))
     with tempfile.TemporaryDirectory() as scratch:
         write_captions(Path(scratch), captions)
-        before, began = most_memory(), time.process_time()
+        before, began = peak_memory(), time.process_time()
         packed = read_and_pack(Path(scratch))
-        seconds, memory = time.process_time() - began, most_memory() - before
+        seconds, memory = time.process_time() - began, peak_memory() - before
     began = time.process_time()
     bucket_batches(packed.lengths, 128, seed=0)
     return seconds / captions, memory / captions, (time.process_time() - began) / captions
@@ -92,9 +92,18 @@ def in_time(seconds: float) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--photos-per-second", type=float, help="benchmarks/extraction.py")
-    parser.add_argument("--captions-per-second", type=float, help="benchmarks/training.py")
-    parser.add_argument("--captions", type=int, default=100_000, help="how many to measure with")
+    parser.add_argument(
+        "--photos-per-second", type=float, help="as benchmarks/extraction.py prints it"
+    )
+    parser.add_argument(
+        "--captions-per-second", type=float, help="as benchmarks/training.py prints it"
+    )
+    parser.add_argument(
+        "--captions",
+        type=int,
+        default=100_000,
+        help="number of captions to measure with (%(default)s)",
+    )
     args = parser.parse_args()
     seconds, memory, order = measure(args.captions)
     print(machine())

@@ -1,4 +1,4 @@
-"""Captions a second of the search, for beams of 1 and 5 and batches from 1 to 512.
+"""Captions per second of the search, for beams of 1 and 5 and batches from 1 to 512.
 
     python benchmarks/search.py [--decoders lstm transformer]
 

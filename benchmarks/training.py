@@ -1,9 +1,9 @@
-"""Captions a second of the decoder's training step, against vocabulary, batch and precision.
+"""Captions per second of the decoder's training step, by vocabulary, batch and precision.
 
     python benchmarks/training.py [--decoders lstm attention transformer]
 
-Random features and captions of COCO's mean length: only the step is measured. The first table is
-growth: seconds for an epoch and memory for 1, 2, 4 and 8 times the captions.
+Random features and captions of COCO's mean length: only the step is measured. The first table
+shows growth: seconds for an epoch, and memory, for 1, 2, 4 and 8 times the captions.
 """
 
 import argparse
@@ -27,7 +27,7 @@ PHOTOS, GROWTH = 5_000, (1, 2, 4, 8)
 
 
 def training_step(kind: str, vocab_size: int, batch: int, dtype: torch.dtype):
-    """A function that makes one step: loss, gradient, update."""
+    """Return a function that makes one step: loss, gradient, update."""
     device = get_device()
     config = {"embed_size": 256, "hidden_size": 512, "vocab_size": vocab_size}
     decoder = make_decoder(kind, **config).to(device)
@@ -47,7 +47,7 @@ def training_step(kind: str, vocab_size: int, batch: int, dtype: torch.dtype):
 
 
 def growth(batch: int) -> list[dict]:
-    """Seconds of the index work of an epoch and memory, for more and more captions."""
+    """Return a row for each multiple of the captions: seconds for an epoch, peak memory."""
     vocab = Vocabulary([*"0123", *(f"word{i}" for i in range(1000))])
     texts = [[f"word{(7 * i + j) % 1000}" for j in range(WORDS)] for i in range(PHOTOS * 5)]
     features = torch.randn(PHOTOS, 1, 2048, dtype=torch.float16)
@@ -70,7 +70,7 @@ def growth(batch: int) -> list[dict]:
                 "captions": f"{captions:,}",
                 "seconds for an epoch": f"{stages['epoch']:.1f}",
                 "captions/s": f"{captions / stages['epoch']:.0f}",
-                "most memory, MB": f"{memory:.0f}",
+                "peak memory, MB": f"{memory:.0f}",
             }
         )
     return rows

@@ -31,6 +31,11 @@ MARKED = (  # byte order mark -> encoding; UTF-32's begins with UTF-16's
 UNMARKED = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 FOREIGN_FIELD = re.compile(rb"[^\n\r,;\t]*[\x80-\xff][^\n\r,;\t]*")
 SAMPLE = 5000  # fields that a guess is made from
+SHORT = 60  # bytes of a sample that is too short to tell rare encodings from common ones
+WESTERN = re.compile(
+    "[\0-\x7f\u00a0-\u00b0\u00b4\u00b7\u00bb-\u00ff\u0152\u0153\u2013-\u2026\u20ac]*"
+)
+FEW = 8  # ASCII letters for each other one: a word here and there, as `café` in English
 IMPLAUSIBLE = re.compile(  # control characters, or letters of two alphabets in one word
     "[\x80-\x9f]|[A-Za-z][\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f][A-Za-z]"
 )
@@ -98,8 +103,8 @@ def _decode(data: bytes, name: str) -> tuple[str, str]:
         if encoding != "utf-8" or good > bad:  # a few bytes are wrong, not the encoding
             number = lossy[: lossy.index("\ufffd")].count("\n") + 1
             raise ValueError(
-                f"{name}, line {number}, is not {error.encoding.upper()} text as the rest of the "
-                "file is. Save it again as UTF-8."
+                f"{name}, line {number}, is not {error.encoding[:6].upper()} text as the rest of "
+                "the file is. Save it again as UTF-8."
             ) from None
         return _guess(data)
     return text.removeprefix("\ufeff"), ""
@@ -118,12 +123,17 @@ def _wide_encoding(data: bytes) -> str:
 
 def _guess(data: bytes) -> tuple[str, str]:
     """Return the text of `data` in the most plausible code page, and its name."""
-    import chardet
+    from chardet import EncodingEra, detect_all
 
     # Only what is not ASCII: names of files and English captions would hide the language.
     fields = (match[0] for match in islice(FOREIGN_FIELD.finditer(data), SAMPLE))
     sample = b"\n".join(dict.fromkeys(fields))
-    for guess in chardet.detect_all(sample, ignore_threshold=True):
+    foreign = len(sample) - len(sample.decode("ascii", "ignore"))
+    western = data.decode("cp1252", "replace")
+    if FEW * foreign < len(re.findall(b"[a-zA-Z]", sample)) and WESTERN.fullmatch(western):
+        return western, "Windows-1252"
+    era = EncodingEra.MODERN_WEB if len(sample) < SHORT else EncodingEra.ALL
+    for guess in detect_all(sample, ignore_threshold=True, encoding_era=era):
         encoding = guess["encoding"] or ""
         try:
             text = data.decode(encoding)
@@ -131,7 +141,7 @@ def _guess(data: bytes) -> tuple[str, str]:
             continue
         if not IMPLAUSIBLE.search(text):
             return text, encoding
-    return data.decode("cp1252", "replace"), "Windows-1252"
+    return western, "Windows-1252"
 
 
 def _read_bytes(path: PathLike) -> bytes:

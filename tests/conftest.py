@@ -80,11 +80,6 @@ def config_of(data, weights):
 
 
 @pytest.fixture(scope="session")
-def settings_of(config_of):
-    return config_of
-
-
-@pytest.fixture(scope="session")
 def run(config_of, tmp_path_factory) -> Path:
     """Train for two epochs; return the folder of the finished run."""
     from train import train

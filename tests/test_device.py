@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from captioning.device import compute_dtype, get_device, parallel_map
+from captioning.device import compute_dtype, cuda_dtype, get_device, parallel_map, prefetch
 
 
 def test_parallel_map_keeps_order_and_computes_only_a_little_ahead():
@@ -44,3 +44,40 @@ def test_a_cpu_computes_in_bfloat16_only_where_its_hardware_does(monkeypatch):
         for probe in ("_is_avx512_bf16_supported", "_is_amx_tile_supported"):
             monkeypatch.setattr(torch.cpu, probe, lambda answer=supported: answer, raising=False)
         assert compute_dtype(torch.device("cpu")) == dtype
+
+
+@pytest.mark.parametrize(
+    ("capability", "dtype"),
+    [
+        ((6, 1), torch.float32),
+        ((7, 0), torch.float16),
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+        ((9, 0), torch.bfloat16),
+        ((12, 0), torch.bfloat16),
+    ],
+)
+def test_a_gpu_computes_in_what_its_hardware_multiplies(capability, dtype):
+    assert cuda_dtype(capability) == dtype
+
+
+def test_prefetch_keeps_order_and_computes_a_few_ahead():
+    taken = []
+
+    def items():
+        for i in range(20):
+            taken.append(i)
+            yield i
+
+    results = prefetch(items(), ahead=2)
+    assert next(results) == 0
+    assert len(taken) <= 4
+    assert list(results) == list(range(1, 20))
+    assert list(prefetch([])) == []
+
+
+def test_an_error_while_prefetching_reaches_the_caller():
+    results = prefetch(1 / i for i in (2, 1, 0, 5))
+    assert [next(results), next(results)] == [0.5, 1.0]
+    with pytest.raises(ZeroDivisionError):
+        next(results)

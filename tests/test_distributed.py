@@ -111,6 +111,7 @@ def features(out: Path) -> dict[tuple, np.ndarray]:
 TOLERANCE = {"adam": 2e-3, "sgd": 5e-6}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize(
     ("processes", "changed"),
@@ -157,6 +158,7 @@ def test_several_processes_give_the_losses_of_one(start, tmp_path, device, proce
             assert np.array_equal(features(many)[shape], array)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("device", DEVICES)
 def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_continues(
     start, tmp_path, device

@@ -14,7 +14,7 @@ from tests.helpers import (
     random_images,
 )
 
-# --- the encoder ----------------------------------------------------------------------------
+# --- the encoder -----------------------------------------------------------------------------
 
 
 def test_the_encoder_is_backbone_and_embed(encoder, weights):
@@ -74,7 +74,7 @@ def test_fine_tuning_begins_at_the_named_layer(weights):
         EncoderCNN(EMBED, weights=str(weights), fine_tune_from="layer9")
 
 
-# --- recurrent decoders by hand -------------------------------------------------------------
+# --- recurrent decoders by hand --------------------------------------------------------------
 
 
 def gates(layer, x, h):
@@ -120,7 +120,7 @@ def test_a_recurrent_decoder_by_hand(name, cell, parts):
     assert_close(torch.stack(logits, dim=1), decoder(features, captions))
 
 
-# --- make_decoder ---------------------------------------------------------------------------
+# --- make_decoder ----------------------------------------------------------------------------
 
 
 SIZES = {"embed_size": 12, "hidden_size": 20, "vocab_size": 9}

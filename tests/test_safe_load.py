@@ -18,7 +18,7 @@ from captioning.inference.serialization import load_pair
 from captioning.safe_load import check_state_dict, safe_load, same_structure
 from model import EncoderCNN
 
-# --- code in a pickle -----------------------------------------------------------------------
+# --- code in a pickle ------------------------------------------------------------------------
 
 
 class Bomb:
@@ -88,7 +88,7 @@ def test_a_pickle_with_code_is_refused_by_every_command(
 # --- false claims ----------------------------------------------------------------------------
 
 
-def test_what_torch_saves_is_loaded(tmp_path):
+def test_plain_data_is_loaded_as_it_was_saved(tmp_path):
     content = {"weight": torch.arange(6.0).view(2, 3), "names": ["a"], "epoch": 3}
     torch.save(content, tmp_path / "good.pkl")
     loaded = safe_load(tmp_path / "good.pkl")

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from captioning.data.coco import (
+from captioning.data.annotations import (
     MAX_CAPTION_WORDS,
     Annotations,
     annotation_files,

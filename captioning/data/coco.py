@@ -1,136 +1,53 @@
-"""Read COCO's annotation files, and one split of a dataset in COCO's layout. No torch in here.
+"""Read the captions of a dataset in COCO's layout: its references, or one split of it. No torch.
 
-    read_annotations(path)                captions_*.json or image_info_*.json -> Annotations
-    contradictions(annotations)           what keeps training and scoring from using them
+    read_captions(cocoapi_loc, "train")   one split -> CaptionSet: its photos and their captions
     read_references(path)                 {image id: [caption, ...]}, {image id: file name}
     image_ids(annotations, paths)         the official id of each photo
-    read_captions(cocoapi_loc, "train")   one split -> CaptionSet: its photos and their captions
     CaptionSet.union(sets)                several datasets as one
 
-Nothing else in this project parses these files; results.py reads the captions that a model wrote.
-A file that cannot be read is refused in one sentence that names it, the entry and what to do;
-`prepare.py check`, training and scoring refuse the same files.
+annotations.py reads the files; `prepare.py check`, training and scoring refuse the same ones.
 """
 
-import re
-from collections.abc import Container, Iterator, Mapping, Sequence
+import functools
+import sys
+from collections import Counter
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from captioning.data.annotations import (
+    Annotations,
+    ImageId,
+    annotation_files,
+    parse_images,
+    read_annotations,
+    refuse_contradictions,
+    split_of,
+)
 from captioning.data.names import is_plain_name, names_in
 from captioning.files import PathLike, read_json
 from captioning.scripts import nfc
 
-ImageId = int | str
-ID_TYPES = (int, float, str)  # as files have them; `official_id` makes an ImageId of them
-MAX_CAPTION_WORDS = 100  # training sees no more of a caption; COCO's longest has fewer than 60
-SPLITS = {"train": "train", "training": "train", "restval": "train"}
-SPLITS |= dict.fromkeys(("val", "valid", "validation", "dev", "eval"), "val")
-SPLITS |= dict.fromkeys(("test", "testing"), "test")
-
-
-# --- annotation files --------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Annotations:
-    """The content of one annotation file, every entry validated."""
-
-    path: Path
-    images: list[dict[str, Any]]  # `id`, `file_name` and whatever else the publisher recorded
-    captions: list[tuple[ImageId, str]]  # (image id, caption), in the order of the file
-    licenses: list[dict[str, Any]]
-
-    def file_names(self) -> dict[ImageId, str]:
-        """Return image id -> file name."""
-        return {image["id"]: image["file_name"] for image in self.images}
-
-    def captions_by_image(self) -> dict[ImageId, list[str]]:
-        """Return image id -> its captions, for the images that have some."""
-        grouped: dict[ImageId, list[str]] = {}
-        for image_id, caption in self.captions:
-            grouped.setdefault(image_id, []).append(caption)
-        return grouped
-
-
-def parse_entries(
-    path: PathLike, found: object, **fields: type | tuple[type, ...]
-) -> list[dict[str, Any]]:
-    """Return the entries of the JSON list `found`, whose fields must have the given types.
-
-    Raises ValueError that names the first entry where a field is missing or of another type; a
-    float must be a whole number.
-    """
-    if not isinstance(found, list):
-        raise ValueError(f"{path} has no list of entries where COCO's format expects one.")
-    for number, entry in enumerate(found, start=1):
-        for name, types in fields.items():
-            value = entry.get(name) if isinstance(entry, dict) else None
-            fraction = isinstance(value, float) and not value.is_integer()
-            if not isinstance(value, types) or isinstance(value, bool) or fraction:
-                raise ValueError(f"{path}: entry {number} has no valid `{name}`: {entry!r:.80}")
-    return found
-
-
-def official_id(value: int | float | str) -> ImageId:
-    """Return an id in one form: 7, 7.0 and "7" are 7; text that is not a number stays text."""
-    if isinstance(value, str):
-        number = re.fullmatch(r"(0|-?[1-9][0-9]{,17})(\.0)?", value.strip())
-        return int(number[1]) if number else nfc(value)
-    return int(value)
-
-
-def parse_images(path: PathLike, content: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the image records of an annotation file; each has an `id` and a `file_name`."""
-    images = parse_entries(path, content.get("images"), id=ID_TYPES, file_name=str)
-    return [{**image, "id": official_id(image["id"])} for image in images]
-
-
-def read_annotations(path: PathLike) -> Annotations:
-    """Return what a captions_*.json or image_info_*.json (no captions) file holds.
-
-    Raises FileNotFoundError, or ValueError where it is not in COCO's format.
-    """
-    path = Path(path)
-    content = read_json(path)
-    images = parse_images(path, content)
-    found = content.get("annotations")
-    if found is None and path.name.startswith("image_info"):
-        found = []
-    entries = parse_entries(path, found, image_id=ID_TYPES, caption=str)
-    captions = [(official_id(entry["image_id"]), entry["caption"]) for entry in entries]
-    licenses = content.get("licenses")
-    return Annotations(path, images, captions, licenses if isinstance(licenses, list) else [])
-
-
-def contradictions(annotations: Annotations) -> Iterator[tuple[str, str]]:
-    """Yield a kind and a sentence for whatever keeps training and scoring from using the file."""
-    path, images, captions = annotations.path, annotations.images, annotations.captions
-    again = "Prepare the data again."
-    names = annotations.file_names()
-    if not captions and not path.name.startswith("image_info"):
-        yield "bad annotations", f"{path} has no captions. {again}"
-    if not images and not captions:
-        yield "bad annotations", f"{path} lists no photos. {again}"
-    if len(names) < len(images):
-        yield "bad annotations", f"{path} gives two photos the same id. {again}"
-    for image_id, _ in captions:
-        if image_id not in names:
-            about = f"a caption of a photo that it does not list (image_id {image_id!r})"
-            yield "unknown photo", f"{path} has {about}. {again}"
-
-
-def refuse_contradictions(annotations: Annotations) -> None:
-    """Raise ValueError with the first of the `contradictions`."""
-    for _, sentence in contradictions(annotations):
-        raise ValueError(sentence)
+__all__ = [
+    "CaptionSet",
+    "ImageId",
+    "Photo",
+    "find_split",
+    "has_split",
+    "image_ids",
+    "read_captions",
+    "read_references",
+]
 
 
 def image_ids(annotations: PathLike | None, paths: Sequence[Path]) -> list[ImageId]:
-    """Return the id that an annotation file gives each photo; without a file, the photo's stem."""
+    """Return the id that an annotation file gives each photo; without a file, the photo's stem.
+
+    Photos with the same stem in two folders keep their paths.
+    """
     if annotations is None:
-        return [path.stem for path in paths]
+        count = Counter(path.stem for path in paths)
+        return [path.stem if count[path.stem] == 1 else path.as_posix() for path in paths]
     images = parse_images(annotations, read_json(annotations))
     ids = {nfc(image["file_name"]): image["id"] for image in images}
     unlisted = [path.name for path in paths if nfc(path.name) not in ids]
@@ -156,9 +73,6 @@ def read_references(path: PathLike) -> tuple[dict[ImageId, list[str]], dict[Imag
     if not references:
         raise ValueError(f"{path} has no captions. Give the captions_<split>.json of the photos.")
     return references, annotations.file_names()
-
-
-# --- one split of a dataset --------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -210,17 +124,6 @@ class CaptionSet:
         return CaptionSet(self.photos, captions, [self.photo_index[i] for i in kept])
 
 
-def split_of(name: str) -> str:
-    """Return train, val or test for the name of a split ("val2014", "dev"), "" for another."""
-    return SPLITS.get(re.sub(r"[-_ .]*\d*$", "", name.lower()), "")
-
-
-def annotation_files(root: PathLike, kind: str = "captions") -> dict[str, Path]:
-    """Return split -> file for the annotation files captions_<split>.json, or image_info_..."""
-    paths = sorted(Path(root, "annotations").glob(f"{kind}_*.json"))
-    return {path.stem.removeprefix(f"{kind}_"): path for path in paths}
-
-
 def _matching(splits: Mapping[str, Path], split: str) -> str | None:
     """Return the name among `splits` that means `split`: itself, or the newest year's."""
     named = [name for name in splits if split_of(name) == split]
@@ -259,6 +162,7 @@ def read_captions(cocoapi_loc: PathLike, split: str) -> CaptionSet:
     has no captions, describes photos that it does not list, or lists photos that are missing.
     """
     path, folder = find_split(cocoapi_loc, split)
+    note_other_splits(Path(cocoapi_loc))
     annotations = read_annotations(path)
     for name in annotations.file_names().values():
         if not is_plain_name(name):
@@ -271,6 +175,15 @@ def read_captions(cocoapi_loc: PathLike, split: str) -> CaptionSet:
         captions=[caption for _, caption in annotations.captions],
         photo_index=[rows[image_id] for image_id, _ in annotations.captions],
     )
+
+
+@functools.cache
+def note_other_splits(root: Path) -> None:
+    """Print a note, once, where a file of captions is of a split that nothing reads."""
+    others = [path.name for split, path in annotation_files(root).items() if not split_of(split)]
+    if others:
+        about = "its split is not train, val or test; rename it to use it"
+        print(f"note: {root} has {', '.join(others)}, which is not read: {about}", file=sys.stderr)
 
 
 def photo_files(annotations: Annotations, folder: Path) -> dict[ImageId, str]:

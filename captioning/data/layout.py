@@ -141,8 +141,8 @@ def write_layout(collection: Collection, out: Path, link: bool, partial: bool) -
         with atomic_write(out / "annotations" / files[split], "w") as file:
             json.dump(content, file)
         print(f"{split}: {len(content['images'])} photos, {len(content['annotations'])} captions")
-    annotations = (entry for content in contents.values() for entry in content["annotations"])
-    if unspaced := sum(is_unspaced(entry["caption"]) for entry in annotations):
+    entries = (entry for content in contents.values() for entry in content["annotations"])
+    if unspaced := sum(is_unspaced(entry["caption"]) for entry in entries):
         script = "a script without spaces between words: each character counts as a word"
         print(f"note: {unspaced} captions are in {script}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from captioning.data.coco import ID_TYPES, ImageId, official_id, parse_entries
+from captioning.data.annotations import ID_TYPES, ImageId, official_id, parse_entries
 from captioning.files import PathLike, read_json_list
 from captioning.scripts import nfc
 

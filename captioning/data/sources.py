@@ -21,7 +21,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from captioning.data.coco import SPLITS, annotation_files, parse_entries, read_annotations
+from captioning.data.annotations import (
+    SPLITS,
+    annotation_files,
+    parse_entries,
+    read_annotations,
+)
 from captioning.data.names import find_file, flat_name, names_in, require_plain_name
 from captioning.data.table import read_table
 from captioning.files import read_json

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from captioning.data.coco import SPLITS
+from captioning.data.annotations import SPLITS
 from captioning.data.names import relative_name
 from captioning.text import file_name, read_text
 

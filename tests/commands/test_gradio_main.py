@@ -1,5 +1,6 @@
 """The web page: by a program that calls it, and in a real browser where there is one."""
 
+import contextlib
 import shutil
 import socket
 import time
@@ -13,16 +14,15 @@ from PIL import Image
 pytest.importorskip("gradio", reason="needs requirements-extra.txt")
 
 import httpx
-from gradio_client import Client, handle_file
 
 import gradio_main
 from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
 from gradio_main import CaptionService, find_captioners, launch, make_page
+from tests.page_client import ANSWER_WITHIN, PageClient
 from vocabulary import Vocabulary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
-ANSWER_WITHIN = 120  # seconds; twice what the page gives a request, on a busy machine
 
 
 @pytest.fixture(scope="module")
@@ -57,28 +57,15 @@ def address(folder, weights, tmp_path_factory) -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def client(address) -> Iterator[Client]:
-    """Yield a client of the page. Afterwards no thread of it waits for an answer that is lost."""
-    client = Client(address, verbose=False, httpx_kwargs={"timeout": ANSWER_WITHIN})
-    yield client
-    for messages in list(client.pending_messages_per_event.values()):
-        messages.append(None)  # ends its thread, without which Python would not exit
-    client.close()
+def client(address) -> Iterator[PageClient]:
+    with contextlib.closing(PageClient(address)) as client:
+        yield client
 
 
 @pytest.fixture
 def ask(client, folder):
-    """Return a function that sends a photo to the page and returns the answer.
-
-    It raises TimeoutError where no answer comes: `Client.predict` would wait for it forever.
-    """
-
-    def ask(photo: Path | dict, name: str = folder.name, beam_size=3, alpha=0.7) -> dict:
-        photo = photo if isinstance(photo, dict) else handle_file(photo)
-        job = client.submit(photo, name, beam_size, alpha, api_name="/caption")
-        return job.result(timeout=ANSWER_WITHIN)
-
-    return ask
+    """Return a function that sends a photo to the page and returns the answer."""
+    return lambda photo, name=folder.name, **options: client.ask(photo, name, **options)
 
 
 def photos_of(data: Path) -> list[Path]:
@@ -217,7 +204,7 @@ def test_in_a_browser(browser, address, captioner, data, tmp_path):
     page.locator(".best").wait_for(timeout=60_000)
     assert page.locator(".best").inner_text().lower().startswith(best.text)
     assert page.locator(".others li").count() == 2
-    assert "drawn scenes" in page.locator(".note").inner_text(), "these weights have never seen photos"
+    assert "drawn scenes" in page.locator(".note").inner_text(), "they have never seen photos"
 
     page.get_by_label(best.text.split()[-1]).last.check(force=True)
     veil = page.locator(".stage input:checked ~ img")

@@ -14,7 +14,7 @@ from tests.helpers import write_data
 from tests.runs import assert_equal, losses_in, numbers, pairs
 from train import train
 
-# --- what a run leaves ----------------------------------------------------------------------
+# --- what a run leaves -----------------------------------------------------------------------
 
 
 def test_a_run_leaves_pairs_a_log_a_history_and_a_checkpoint(config_of, tmp_path, capsys):
@@ -110,7 +110,7 @@ def test_fine_tuning_changes_layer4_only(config_of, tmp_path, weights):
     assert not any("running" in name for name in learned)  # BatchNorm's statistics stay
 
 
-# --- the command line -----------------------------------------------------------------------
+# --- the command line ------------------------------------------------------------------------
 
 
 def test_the_command_line_trains(config_of, cli, tmp_path, data, weights, capsys):

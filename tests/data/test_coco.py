@@ -8,16 +8,15 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from captioning.data.annotations import read_annotations
 from captioning.data.coco import (
     CaptionSet,
     find_split,
     has_split,
     image_ids,
-    read_annotations,
     read_captions,
     read_references,
 )
-from captioning.data.results import index_names, read_results
 from tests.helpers import write_data
 
 # --- one split of a dataset ------------------------------------------------------------------
@@ -230,37 +229,3 @@ def test_image_ids(data, tmp_path):
         (tmp_path / "broken.json").write_text(content)
         with pytest.raises(ValueError, match=r"broken\.json"):
             image_ids(str(tmp_path / "broken.json"), paths)
-
-
-# --- results ---------------------------------------------------------------------------------
-
-
-def test_results_are_matched_by_id_file_name_and_stem(tmp_path):
-    names = {11: "p11.jpg", "12": "deep/p12.jpg", 13: "p13.jpg"}
-    results = [
-        {"image_id": "whatever", "file_name": "p13.jpg", "caption": "c"},
-        {"image_id": "p12", "caption": "b"},
-        {"image_id": 11, "file_name": "p13.jpg", "caption": "a"},  # the id counts first
-    ]
-    path = write(tmp_path / "results.json", results)
-    found = read_results(path, {image: ["x"] for image in names}, names)
-    assert list(found.items()) == [(11, "a"), ("12", "b"), (13, "c")], "in the references' order"
-
-
-def test_results_of_other_images_are_refused_or_left_out(tmp_path):
-    results = [{"image_id": 1, "caption": "a"}, {"image_id": 9, "caption": "b"}]
-    path = write(tmp_path / "results.json", results)
-    with pytest.raises(ValueError, match="1 captions are of photos not in the annotations"):
-        read_results(path, {1: ["x"], 2: ["y"]}, {})
-    assert read_results(path, {1: ["x"], 2: ["y"]}, {}, partial=True) == {1: "a"}
-    path = write(path, [results[0]] * 2)
-    with pytest.raises(ValueError, match="two captions of image 1"):
-        read_results(path, {1: ["x"]}, {})
-
-
-def test_a_stem_that_two_photos_share_is_not_guessed(tmp_path):
-    names = {1: "one/a.jpg", 2: "two/a.jpg"}
-    assert index_names(names) == {"one/a.jpg": 1, "two/a.jpg": 2}
-    path = write(tmp_path / "results.json", [{"image_id": "a", "caption": "x"}])
-    with pytest.raises(ValueError, match="its first image is 'a'"):
-        read_results(path, {1: ["x"], 2: ["y"]}, names)

@@ -53,7 +53,7 @@ def assert_same(found: list[Hypothesis], expected: list[Hypothesis]) -> None:
     assert found[0].words == expected[0].words
 
 
-# --- beams ----------------------------------------------------------------------------------
+# --- beams -----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.7])
@@ -217,7 +217,7 @@ def test_broken_weights_are_noticed():
         beam_search(decoder, random_features(2))
 
 
-# --- attention ------------------------------------------------------------------------------
+# --- attention -------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["attention", "transformer, 2 layers"])

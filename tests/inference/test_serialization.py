@@ -37,7 +37,7 @@ def photos(data) -> list:
     return [photo.path for photo in read_captions(data, "val").photos]
 
 
-# --- saved and loaded -----------------------------------------------------------------------
+# --- saved and loaded ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -103,7 +103,7 @@ def test_best_is_a_copy_of_the_pair(run, weights, tmp_path):
         assert torch.equal(one, other)
 
 
-# --- content of the files -------------------------------------------------------------------
+# --- content of the files --------------------------------------------------------------------
 
 
 def test_the_files_are_plain_data_and_name_no_folder(run, weights):
@@ -133,7 +133,7 @@ def test_the_files_are_plain_data_and_name_no_folder(run, weights):
     assert all(t.device.type == "cpu" for t in decoder["state_dict"].values())
 
 
-# --- refused --------------------------------------------------------------------------------
+# --- refused ---------------------------------------------------------------------------------
 
 
 def refused(encoder_file, decoder_file, why, weights=None) -> None:
@@ -243,7 +243,7 @@ def test_a_truncated_file_is_refused(pair, weights, fraction):
     refused(*pair, r"decoder-2\.pkl (is refused|cannot be read)", weights)
 
 
-# --- writing --------------------------------------------------------------------------------
+# --- writing ---------------------------------------------------------------------------------
 
 
 def test_a_full_disk_leaves_the_old_pair(run, weights, tmp_path, monkeypatch):

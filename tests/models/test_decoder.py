@@ -33,7 +33,7 @@ def by_steps(decoder, features, captions):
     return torch.stack(logits, dim=1), attentions
 
 
-# --- the contract ---------------------------------------------------------------------------
+# --- the contract ----------------------------------------------------------------------------
 
 
 def test_there_is_a_test_for_every_decoder():
@@ -164,7 +164,7 @@ def test_four_captions_are_memorized(name):
         assert torch.equal(word, captions[:, t])
 
 
-# --- options --------------------------------------------------------------------------------
+# --- options ---------------------------------------------------------------------------------
 
 
 @every_decoder
@@ -189,7 +189,7 @@ def test_dropout_works_in_training_only():
         assert torch.equal(decoder(features, captions), decoder(features, captions))
 
 
-# --- initialization -------------------------------------------------------------------------
+# --- initialization --------------------------------------------------------------------------
 
 
 def test_init_weights_fills_each_group_as_named():

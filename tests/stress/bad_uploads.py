@@ -21,7 +21,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
-from gradio_client import Client
 from PIL import Image
 
 from benchmarks.common import report
@@ -29,7 +28,8 @@ from caption import find_photos
 from captioning.files import cli_errors
 from gradio_main import find_captioners
 from tests.helpers import ROOT
-from tests.stress import load
+from tests.page_client import PageClient
+from tests.stress.load import serve
 
 COUNT = 200
 ODD_NAMES = [
@@ -74,10 +74,10 @@ def bad_contents(photo: bytes, rng: random.Random) -> Iterator[tuple[str, bytes]
         yield "cut-off GIF", gif.getvalue()[: rng.randrange(7, 30)]
 
 
-def ask(client: Client, path: Path, name: str) -> str:
+def ask(client: PageClient, path: Path, name: str) -> str:
     """Return the sentence that an upload gets, or "a caption"."""
     try:
-        answer = load.ask(client, path, name)
+        answer = client.ask(path, name)
     except (ValueError, httpx.HTTPError) as error:
         return f"refused: {error}"
     return f"error: {answer['error']}" if "error" in answer else "a caption"
@@ -125,8 +125,8 @@ def run(args: argparse.Namespace, folder: Path) -> int:
     good, rng = find_photos([args.photos])[0].resolve(), random.Random(0)
     name, failures, kinds = next(iter(find_captioners(args.models))), [], Counter()
     contents = bad_contents(good.read_bytes(), rng)
-    with load.serve(args.models, args.weights) as (address, server):
-        client, began, most = load.connect(address), time.perf_counter(), 0.0
+    with serve(args.models, args.weights) as (address, server):
+        client, began, most = PageClient(address), time.perf_counter(), 0.0
         for number in range(COUNT):
             kind, content = next(contents) if number else ("100 MB", b"")
             path = folder / str(number) / ODD_NAMES[number % len(ODD_NAMES)]
@@ -141,6 +141,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
             most = max(most, server.memory_info().rss / 2**20)
             path.unlink()
         seconds = time.perf_counter() - began
+        client.close()
         own = [str(good), str(ROOT / "LICENSE"), str(ROOT / "gradio_main.py"), "/etc/passwd"]
         outside = [
             *own,

@@ -20,7 +20,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
-from gradio_client import Client, handle_file
 
 from benchmarks.common import machine, report
 from caption import find_photos
@@ -28,9 +27,9 @@ from captioning.files import cli_errors
 from captioning.inference.captioner import Captioner
 from gradio_main import find_captioners
 from tests.helpers import ROOT
+from tests.page_client import PageClient
 
 START_WITHIN = 600  # seconds; a busy machine is slow to import PyTorch
-ANSWER_WITHIN = 300  # seconds
 MAX_PHOTOS = 100
 
 
@@ -61,24 +60,13 @@ def serve(models: str, weights: str | None) -> Iterator[tuple[str, psutil.Proces
             server.wait(30)
 
 
-def connect(address: str) -> Client:
-    """Return a client of the page whose requests may take a while: the machine is busy."""
-    return Client(address, verbose=False, httpx_kwargs={"timeout": ANSWER_WITHIN})
-
-
-def ask(client: Client, path: Path, name: str) -> dict:
-    """Return the page's answer to an upload; raises TimeoutError where none comes."""
-    job = client.submit(handle_file(path), name, 3, 0.7, api_name="/caption")
-    return job.result(timeout=ANSWER_WITHIN)
-
-
 def visit(address: str, name: str, photos: list[Path], wanted: dict[Path, str]) -> list[tuple]:
     """Ask for one photo after another; return (seconds, what happened) of each."""
-    client, found = connect(address), []
+    client, found = PageClient(address), []
     for path in photos:
         began = time.perf_counter()
         try:
-            answer = ask(client, path, name)
+            answer = client.ask(path, name)
         except Exception as error:  # noqa: BLE001  whatever went wrong, the request was lost
             answer = {"error": repr(error)}
         seconds = time.perf_counter() - began
@@ -87,6 +75,7 @@ def visit(address: str, name: str, photos: list[Path], wanted: dict[Path, str]) 
         else:
             right = answer["captions"][0]["text"] == wanted[path]
             found.append((seconds, "right" if right else f"wrong: {path.name}"))
+    client.close()
     return found
 
 

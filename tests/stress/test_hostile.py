@@ -161,14 +161,18 @@ def test_no_model_is_made_that_is_larger_than_its_file(run, weights, tmp_path, s
     content = safe_load(run / "decoder-2.pkl")
     content["config"] |= sizes
     torch.save(content, tmp_path / "decoder-large.pkl")
-    refused(tmp_path / "decoder-large.pkl", run, weights, r"decoder-large\.pkl do not make a captioner")
+    refused(
+        tmp_path / "decoder-large.pkl", run, weights, r"decoder-large\.pkl do not make a captioner"
+    )
 
 
 def test_no_encoder_or_backbone_is_made_that_is_larger_than_its_file(run, weights, tmp_path):
     content = safe_load(run / "encoder-2.pkl")
     content["config"]["embed_size"] = 10**8
     torch.save(content, tmp_path / "encoder-large.pkl")
-    refused(tmp_path / "encoder-large.pkl", run, weights, r"encoder-large\.pkl .* do not have the size")
+    refused(
+        tmp_path / "encoder-large.pkl", run, weights, r"encoder-large\.pkl .* do not have the size"
+    )
     content = safe_load(weights)
     content["config"]["width"] = 10**6
     torch.save(content, tmp_path / "large.pth")

@@ -73,7 +73,7 @@ def test_a_recipe_has_only_options_of_a_run_and_allowed_values():
         TrainConfig(**recipe)
 
 
-@pytest.mark.parametrize("flag", ["--grid", "--max-words", "--pixel", "--clip", "--unknown"])
+@pytest.mark.parametrize("flag", ["--grid", "--max-words", "--pixel", "--kind", "--unknown"])
 def test_an_unknown_flag_is_refused(flag, capsys):
     with pytest.raises(SystemExit):
         parse_config("x", [flag])

@@ -12,7 +12,7 @@ from captioning.training.losses import CiderReward, caption_loss, self_critical_
 from tests.helpers import EMBED, KINDS, make, padded_captions, random_features
 from vocabulary import Vocabulary
 
-# --- cross-entropy --------------------------------------------------------------------------
+# --- cross-entropy ---------------------------------------------------------------------------
 
 
 def loss_by_hand(decoder, features, captions, smoothing=0.0) -> tuple[float, int]:
@@ -124,7 +124,7 @@ def test_a_process_without_a_share_adds_nothing():
     loss.backward()
 
 
-# --- CIDEr as reward ------------------------------------------------------------------------
+# --- CIDEr as reward -------------------------------------------------------------------------
 
 
 @pytest.fixture

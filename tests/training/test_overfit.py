@@ -21,7 +21,7 @@ def test_overfitting_one_batch_drives_the_loss_down(
     assert "learned all 12 captions by heart" in printed
 
 
-def test_what_cannot_be_learned_by_heart_exits_with_1(cli, data, weights, tmp_path, monkeypatch):
+def test_a_run_that_does_not_learn_by_heart_exits_with_1(cli, data, weights, tmp_path, monkeypatch):
     monkeypatch.setattr(overfit, "STEPS", 25)
     flags = ["--data", data, "--weights", weights, "--out", tmp_path / "out", "--device", "cpu"]
     assert cli(train_module.main, *flags, "--overfit-batch", "--lr", 1e-9) == 1
