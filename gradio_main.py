@@ -138,7 +138,7 @@ class CaptionService:
     def ask(
         self, upload: dict | None, name: str, beam_size: int, alpha: float
     ) -> tuple[Captioner, Image.Image, list[Caption]]:
-        """Caption an upload. Everything is checked: programs can send what the sliders never would."""
+        """Caption an upload. Everything is checked: a program can send what no slider would."""
         if beam_size not in range(1, MAX_BEAM_SIZE + 1):
             raise ValueError(f"The beam's size is a whole number from 1 to {MAX_BEAM_SIZE}.")
         if not isinstance(alpha, int | float) or not 0 <= alpha <= MAX_ALPHA:
@@ -204,7 +204,7 @@ def draw_examples(folder: str) -> list[str]:
 
 
 def make_page(service: CaptionService, examples: list[str]) -> gr.Blocks:
-    """Build the page; `/caption` takes the same four inputs and returns what `predict_json` does."""
+    """Build the page; `/caption` takes the same inputs and returns what `predict_json` does."""
     with gr.Blocks(title="Captions for photos", delete_cache=(600, 3600)) as page:
         gr.HTML(HEADING)
         note = toy_warning(service, service.first)

@@ -111,13 +111,14 @@ def _decode(data: bytes, name: str) -> tuple[str, str]:
 
 
 def _wide_encoding(data: bytes) -> str:
-    """Return which of UNMARKED the bytes have, by the spaces, commas and line ends; else UTF-8."""
+    """Return which of UNMARKED the bytes have, by their ASCII characters; else UTF-8."""
     found = {"utf-8": 0}
     for encoding in UNMARKED:
         with contextlib.suppress(UnicodeDecodeError):
             text = data.decode(encoding)
-            if "\0" not in text:
-                found[encoding] = sum(map(text.count, " ,\n\r\t"))
+            ascii_characters = len(re.findall(r"[\t\n\r -~]", text))
+            if "\0" not in text and ascii_characters > len(text) / 8:
+                found[encoding] = ascii_characters
     return max(found, key=lambda encoding: found[encoding])
 
 

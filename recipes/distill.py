@@ -70,7 +70,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", nargs="+", required=True, help="photos, or folders of them")
     parser.add_argument(
-        "--run", default="models/toy-attention", help="folder of the teacher's pair"
+        "--run", default="models/toy-attention", help="folder of the teacher's pair (%(default)s)"
     )
     parser.add_argument("--out", required=True, help="folder for the photos with its captions")
     parser.add_argument(

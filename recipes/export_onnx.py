@@ -65,11 +65,14 @@ class Step(nn.Module):
 
 
 def export(encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: PathLike) -> list[Path]:
-    """Write the three files beside each other; return their paths."""
+    """Write the three files beside each other; return their paths.
+
+    Raises ValueError where torch is too old.
+    """
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MIN_TORCH:
         raise ValueError(
-            f"the export needs torch {MIN_TORCH[0]}.{MIN_TORCH[1]} or newer, not {torch.__version__}: "
-            "pip install --upgrade torch torchvision"
+            f"the export needs torch {'.'.join(map(str, MIN_TORCH))} or newer, not "
+            f"{torch.__version__}: pip install --upgrade torch torchvision"
         )
     out = Path(out)
     step_file, info_file = out.with_suffix(".step.onnx"), out.with_suffix(".json")
@@ -108,6 +111,7 @@ def write_graph(
     outputs: list[str],
     shapes: tuple,
 ) -> None:
+    """Write `module` as an ONNX graph; `shapes` names the axes whose sizes may change."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter warns about its own parts
         program = torch.onnx.export(
@@ -150,7 +154,7 @@ def check(
 
 
 def readable(photos: list[Path]) -> list[Path]:
-    """Return the photos that can be read; of each other one, say why not."""
+    """Return the photos that can be read; print why the others cannot."""
     good = []
     for path in photos:
         try:
@@ -165,8 +169,8 @@ def readable(photos: list[Path]) -> list[Path]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description="Export a captioner to ONNX.")
-    parser.add_argument("--encoder-file", default="models/toy-lstm/encoder.pkl")
-    parser.add_argument("--decoder-file", default="models/toy-lstm/decoder.pkl")
+    parser.add_argument("--encoder-file", default="models/toy-lstm/encoder.pkl", help="%(default)s")
+    parser.add_argument("--decoder-file", default="models/toy-lstm/decoder.pkl", help="%(default)s")
     parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument("--out", default="build/captioner.onnx", help="%(default)s")
     parser.add_argument("--check", nargs="+", help="caption these photos or folders both ways")

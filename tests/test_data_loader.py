@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
+from captioning.data.annotations import MAX_CAPTION_WORDS
 from captioning.data.coco import read_captions
 from captioning.data.photos import PhotoTransform
 from data_loader import PackedCaptions, bucket_batches, get_loader
@@ -32,14 +33,28 @@ some_captions = st.lists(st.lists(st.sampled_from("abcdef"), max_size=7), min_si
 
 @examples(deadline=None, max_examples=60, derandomize=True)
 @given(some_captions, st.randoms(use_true_random=False))
-def test_a_packed_batch_is_each_caption_padded(captions, chance):
-    vocab = Vocabulary.build(captions, 1)
+def test_a_packed_batch_is_each_caption_padded(captions, rng):
+    vocab = Vocabulary.build([*captions, ["a"]], 1)
     packed = PackedCaptions(captions, [0] * len(captions), vocab)
-    rows = [chance.randrange(len(captions)) for _ in range(5)]
+    rows = [rng.randrange(len(captions)) for _ in range(5)]
     expected = torch.nn.utils.rnn.pad_sequence(
         [torch.tensor(vocab.encode(captions[row])) for row in rows], True, float(vocab.pad)
     )
     assert torch.equal(packed.batch(torch.tensor(rows)), expected.long())
+
+
+def test_a_very_long_caption_is_cut_with_a_note(capsys):
+    captions = [["a", "dog"] * 2500, ["a", "cat"], ["dog"] * MAX_CAPTION_WORDS]
+    vocab = Vocabulary.build(captions, 1)
+    packed = PackedCaptions(captions, [0, 0, 1], vocab)
+    batch = packed.batch(torch.arange(3))
+    assert batch.shape == (3, MAX_CAPTION_WORDS + 2)
+    assert batch[0].tolist() == [vocab.start, *vocab.encode(captions[0])[1:101], vocab.pad]
+    assert batch[2].tolist() == vocab.encode(captions[2]), "a caption of the limit is whole"
+    assert packed.lengths.tolist() == [101, 4, 102]
+    note = "note: 1 captions are longer than 100 words; their rest is left out\n"
+    assert capsys.readouterr().out in (note, "")  # once a process
+    assert PackedCaptions(captions, [0] * 3, vocab, max_words=1).lengths.tolist() == [2, 2, 2]
 
 
 @examples(deadline=None, max_examples=60, derandomize=True)

@@ -105,10 +105,10 @@ def features(out: Path) -> dict[tuple, np.ndarray]:
     return {array.shape: array for array in arrays}
 
 
-# How far weights may differ. Adam divides a gradient by its own size: where it is nearly zero, the
-# rounding of a sum over processes (1e-7) decides whether the weight moves, and where to. That is so
-# for some of the backbone's weights. The steps of SGD are proportional to the gradient.
-TOLERANCE = {"adam": 2e-3, "sgd": 5e-6}
+# How far weights may differ. The gradients of several processes add up to those of one, but for
+# rounding (1e-7). The steps of SGD are proportional to them; Adam divides them by their own size,
+# so where a gradient is nearly zero, as for some backbone weights, rounding decides the step.
+TOLERANCE = {"adam": 2e-4, "sgd": 2e-5}
 
 
 @pytest.mark.slow

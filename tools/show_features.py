@@ -5,7 +5,7 @@
 
     read_document()          the setup and the rows, as they stand in the document
     Variables.programs(...)  a command line -> the programs it runs, without a shell
-    show(rows, setup, ...)   runs them, one after the other
+    show(rows, setup, ...)   runs them, a process for each program, and prints the outcome
 
 The document is the only source. Its block of bash is the setup: variables, then commands. A row of
 its tables is `| id | feature | command and notes |`, the command the first code in its cell. The
@@ -18,11 +18,11 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +31,8 @@ from captioning.files import cli_errors
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs" / "FEATURES.md"
 SCRATCH = Path("build", "features")  # in the folder of the course
-TIMEOUT = 240  # seconds of a command
+TIMEOUT = 300  # seconds of a command
+JOBS = 2  # rows that run at once, each on one core
 PROGRAMS = {
     "python": [sys.executable],
     "torchrun": [sys.executable, "-m", "torch.distributed.run"],
@@ -112,36 +113,26 @@ class Variables:
 def run_command(programs: list[list[str]], log_file: Path, timeout: float = TIMEOUT) -> str | None:
     """Run the programs in order; return why they failed, or None where all of them succeeded."""
     end = time.monotonic() + timeout
+    environment = os.environ | {
+        "MPLBACKEND": "Agg",
+        "OMP_NUM_THREADS": "1",  # several rows run at once
+        "PYTHONIOENCODING": "utf-8",
+    }
     log_file.parent.mkdir(parents=True, exist_ok=True)
     with open(log_file, "wb") as log:
         for arguments in programs:
+            files = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": subprocess.STDOUT}
+            left = max(end - time.monotonic(), 0)
             try:
-                status = run_program(arguments, log, end - time.monotonic())
+                done = subprocess.run(arguments, cwd=ROOT, env=environment, timeout=left, **files)
             except subprocess.TimeoutExpired:
                 return f"stopped after {timeout:.0f} s"
-            if status:
-                return last_line(log_file) or f"exit status {status}"
+            if done.returncode:
+                return last_line(log_file) or f"exit status {done.returncode}"
     last = last_line(log_file)
     if re.search(r"\d+ skipped", last) and "passed" not in last:
         return last  # pytest's status is 0, but nothing was shown
     return None
-
-
-def run_program(arguments: list[str], log, timeout: float) -> int:
-    """Run one program in the folder of the course, its output in `log`; return its exit status."""
-    environment = os.environ | {"MPLBACKEND": "Agg", "PYTHONIOENCODING": "utf-8"}
-    process = subprocess.Popen(
-        arguments, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=log,
-        stderr=subprocess.STDOUT, start_new_session=True,
-    )  # fmt: skip
-    try:
-        return process.wait(max(timeout, 0))
-    except BaseException:  # also Ctrl-C: the processes that it has started must end too
-        if hasattr(os, "killpg"):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.kill()
-        process.wait()
-        raise
 
 
 def last_line(log_file: Path) -> str:
@@ -150,22 +141,29 @@ def last_line(log_file: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def show(rows: list[Row], setup: list[str], scratch: Path) -> list[str]:
-    """Run the setup and the rows; return the ids of those that failed. Prints a line for each."""
+def show(rows: list[Row], setup: list[str], scratch: Path, jobs: int = JOBS) -> list[str]:
+    """Run the setup, then the rows, `jobs` at once; return the ids of those that failed.
+
+    Prints a line for each. Where the setup fails, so do all rows.
+    """
     logs, variables = ROOT / scratch / "logs", Variables(scratch)
     commands = [line for line in setup if line.strip() and not variables.assign(line)]
-    named = [("setup", " && ".join(commands)), *((row.id, row.command) for row in rows)]
-    failed = []
-    for name, command in named:
+
+    def run(name: str, command: str) -> tuple[str, float, str | None]:
         start = time.monotonic()
         reason = run_command(variables.programs(command), logs / f"{name}.txt")
+        return name, time.monotonic() - start, reason
+
+    def report(name: str, seconds: float, reason: str | None) -> bool:
         outcome = "ok" if reason is None else f"FAILED: {reason}"
-        print(f"{name:6}{time.monotonic() - start:6.1f} s  {outcome}", flush=True)
-        if reason is not None and name == "setup":
-            return [row.id for row in rows]  # every row needs it
-        if reason is not None:
-            failed.append(name)
-    return failed
+        print(f"{name:6}{seconds:6.1f} s  {outcome}", flush=True)
+        return reason is None
+
+    if not report(*run("setup", " && ".join(commands))):
+        return [row.id for row in rows]
+    with ThreadPoolExecutor(jobs) as pool:
+        done = pool.map(lambda row: run(row.id, row.command), rows)
+        return [name for name, *rest in done if not report(name, *rest)]
 
 
 def main() -> None:

@@ -33,7 +33,7 @@ from captioning.device import parallel_map
 from captioning.scripts import is_unspaced, nfc
 from vocabulary import tokenize
 
-VOCAB_THRESHOLD = 5  # occurrences that training asks of a word, if it is not told otherwise
+VOCAB_THRESHOLD = 5  # occurrences that training asks of a word by default
 MAX_PAIRS = 10_000  # duplicates after which the search ends
 MOJIBAKE = re.compile("\ufffd|[\ud800-\udfff]|Ã[\x80-\xbf]|â\x80|â€")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")

@@ -4,7 +4,7 @@
     copy_boxes(source, out)              instances_<split>.json, where COCO has boxes
 
 The photos are written first, each whole or not at all, and the annotations last: an interrupted run
-leaves nothing broken, and running it again reuses what is there. Annotations of splits that are not
+leaves nothing broken, and running it again reuses its photos. Annotations of splits that are not
 written again are set aside, so that no photo is in two splits.
 """
 

@@ -22,10 +22,10 @@ LUMA_SIDE, CHROMA_SIDE = 32, 8  # pixels of a thumbnail: of its brightness, of i
 LUMA_SIZE = LUMA_SIDE**2
 THUMBNAIL_SIZE = LUMA_SIZE + 2 * CHROMA_SIDE**2
 DECODED_SIDE = 4 * LUMA_SIDE  # pixels that the shorter side of a photo needs
-MAX_DISTANCE = 24.0  # levels (of 255), root mean square, between very small thumbnails
+MAX_DISTANCE = 28.0  # levels (of 255), root mean square, between very small thumbnails
 MAX_TANGENT_DISTANCE = 12.0  # levels that no shift or change of size explains
 MAX_RESIDUAL = 0.2  # what differs after alignment, as a part of the contrast of the photo,
-RESIDUAL_FLOOR = 0.5  # plus so many levels, for photos with little contrast
+RESIDUAL_FLOOR = 0.5  # plus these levels, for photos with little contrast
 MAX_COLOR_RESIDUAL = 6.0  # levels
 MAX_WARP = 0.13  # of the side: a crop of 5 % on each side stretches the rest by 11 %
 TILE = 2048  # rows compared with as many others at a time: 16 MB
@@ -175,6 +175,7 @@ def residuals(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Of brightness and of color, root mean squares. The fit is Gauss-Newton's, coarse to fine.
     """
     warp = np.zeros((len(a), 4), np.float32)  # the four amounts of `changes`
+    tried = []
     for side in (8, 16, 32):
         fixed, moving = luma(b, side), luma(a, side)
         for _ in range(2):
@@ -183,7 +184,9 @@ def residuals(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             change = _flat(changes(moved) * inside[:, None], 2)
             difference = _flat((fixed - moved) * inside)[..., None]
             warp = (warp + _least_squares(change, difference)[0]).clip(-MAX_WARP, MAX_WARP)
-    return _difference(luma(a), luma(b), warp, 16), _difference(chroma(a), chroma(b), warp, 8)
+        tried.append(_difference(luma(a), luma(b), warp, 16))
+        tried.append(_difference(chroma(a), chroma(b), warp, 8))
+    return np.min(tried[::2], axis=0), np.min(tried[1::2], axis=0)
 
 
 def _difference(moving: np.ndarray, fixed: np.ndarray, warp: np.ndarray, side: int) -> np.ndarray:

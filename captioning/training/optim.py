@@ -31,7 +31,7 @@ def trainable_parameters(encoder: EncoderCNN, decoder: Decoder) -> list[nn.Param
 def make_optimizer(
     config: TrainConfig, encoder: EncoderCNN, decoder: Decoder
 ) -> torch.optim.Optimizer:
-    """Return Adam, AdamW, SGD or RMSprop; fine-tuned backbone layers have a learning rate of their own."""
+    """Return the optimizer; fine-tuned backbone layers have a learning rate of their own."""
     backbone = [p for p in encoder.backbone.parameters() if p.requires_grad]
     groups: list[dict[str, Any]] = [
         {"params": [*encoder.embed.parameters(), *decoder.parameters()], "lr": config.lr},

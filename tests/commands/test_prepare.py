@@ -1,5 +1,6 @@
 """Publishers' folders in miniature -> the layout; and a check that finds what was broken."""
 
+import io
 import json
 import os
 import sys
@@ -7,13 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
+from PIL import Image
 from pycocotools.coco import COCO
 
 import prepare
 from captioning.data import layout
-from captioning.data.check import PROBLEMS, check, inspect_photo, near_duplicates
-from captioning.data.coco import read_captions
+from captioning.data.annotations import annotation_files
+from captioning.data.check import PROBLEMS, check
+from captioning.data.coco import has_split, read_captions, read_references
 from captioning.data.sources import split_by_name
 from tests.helpers import ROOT
 
@@ -162,15 +164,37 @@ def test_a_wrong_encoding_or_folder_is_refused(tmp_path, flickr8k, monkeypatch, 
     status, _, err = run(monkeypatch, capsys, "flickr8k", "--from", tmp_path, *words)
     assert status == 1
     assert "has no Flicker8k_Dataset" in err
-    (flickr8k / "Flickr8k.token.txt").write_bytes("a.jpg#0\tcafé\n".encode("latin-1"))
+    good = (flickr8k / "Flickr8k.token.txt").read_bytes() + "\na.jpg#9\tÜber Häuser".encode()
+    (flickr8k / "Flickr8k.token.txt").write_bytes(good + "\na.jpg#10\tcafé".encode("latin-1"))
     status, _, err = run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, *words)
     assert status == 1
-    assert "is not UTF-8 text" in err
+    assert "line 27, is not UTF-8 text" in err
     status, _, err = run(monkeypatch, capsys, "flickr8k", *words)
     assert "Give the folder of the photos with --from" in err
     status, _, err = run(monkeypatch, capsys, "folder", "--csv", tmp_path / "x.csv", *words)
     assert status == 1
     assert "Give the folder of the photos with --from FOLDER." in err
+    status, _, err = run(monkeypatch, capsys, "flickr8k", "--from", tmp_path / "none", *words)
+    assert status == 1
+    assert "none is not a folder" in err
+
+
+@pytest.mark.parametrize("lists", [False, True])
+def test_flickr8k_as_kaggle_has_it(tmp_path, flickr8k, monkeypatch, capsys, lists):
+    (flickr8k / "Flicker8k_Dataset").rename(flickr8k / "Images")
+    rows = [f'{n}.jpg,"A ""{n}"", dog {k} ."' for n in ("a", "b", "c", "odd_1") for k in range(5)]
+    (flickr8k / "captions.txt").write_text("\n".join(["image,caption", *rows]), encoding="utf-8")
+    (flickr8k / "Flickr8k.token.txt").unlink()
+    for path in flickr8k.glob("*Images.txt") if not lists else ():
+        path.unlink()
+    out = tmp_path / "data"
+    status, said, err = run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", out)
+    assert status == 0, err
+    assert ("photos are split by their names" in err) is not lists
+    assert sum(int(line.split()[1]) for line in said.splitlines()) == 4
+    captions = [c for split in ("train", "val") for c in read_captions(out, split).captions]
+    assert 'A "b", dog 0 .' in captions
+    assert check(out).fit
 
 
 def karpathy_file(path: Path, entries: list[dict]) -> Path:
@@ -246,6 +270,30 @@ def test_coco_keeps_ids_licenses_and_boxes(tmp_path, monkeypatch, capsys):
     status, _, err = run(monkeypatch, capsys, *words)
     assert status == 1
     assert "captions_train2014.json" in err
+
+
+@pytest.mark.parametrize("year", ["2014", "2017"])
+def test_cocos_test_photos_have_no_captions(tmp_path, monkeypatch, capsys, year):
+    folder, out = tmp_path / "publisher", tmp_path / "data"
+    official_coco(folder, year, {"train": ["1.jpg", "2.jpg"], "val": ["3.jpg"]})
+    images = [{"id": 500 + n, "file_name": f"t{n}.jpg", "license": 3} for n in range(3)]
+    path = folder / f"annotations/image_info_test{year}.json"
+    path.write_text(json.dumps({"images": images, "licenses": [{"id": 3}]}), encoding="utf-8")
+    words = ("coco", "--from", folder, "--out", out)
+    assert "test" not in run(monkeypatch, capsys, *words)[1], "the photos are not there"
+    for n in range(3):
+        draw(folder / f"test{year}/t{n}.jpg", 500 + n)
+    status, said, err = run(monkeypatch, capsys, *words)
+    assert status == 0, err
+    assert f"test{year}: 3 photos, 0 captions" in said
+    assert [photo.id for photo in read_captions(out, "test").photos] == [500, 501, 502]
+    assert not has_split(out, "test"), "nothing to score"
+    report = check(out)
+    assert report.splits[f"test{year}"] == {"photos": 3, "captions": 0}
+    assert report.fit
+    assert not report.found.get("uncaptioned")
+    (out / f"images/test{year}/t0.jpg").write_bytes((out / f"images/val{year}/3.jpg").read_bytes())
+    assert len(check(out).found["leaked"]) == 1
 
 
 @pytest.mark.parametrize("year", ["2014", "2017"])
@@ -342,13 +390,14 @@ def test_split_by_name_is_stable_and_never_empty():
         ("image,caption\n/etc/passwd,x\n", "not a plain file name"),
         ("image,caption\nC:\\a.jpg,x\n", "not a plain file name"),
         ("image,caption\n,x\n", "not a plain file name"),
-        ("image,caption,split\na.jpg,x,holiday\n", "is in 'holiday'"),
+        ("image,caption,split\na.jpg,x,holiday\n", "into 'holiday'"),
         ("image,caption,split\na.jpg,x,val\na.jpg,y,train\n", "into two splits"),
-        ("image,caption\na.jpg,\xe9\n".encode("latin-1"), "is not UTF-8 text"),
-        (b'image,caption\na.jpg,"' + b"x" * 200_000 + b'"\n', "field larger than"),
-        ("image,caption\nnot_there.jpg,x\n", "are missing"),
+        (b"image,caption\na.jpg,x\na.jpg,\xc3\xa9\xc3\xa9 \xe9\n", "line 3, is not UTF"),
+        (b"image,caption\na.jpg,\0\n", "is not text"),
+        (b'image,caption\na.jpg,"' + b"x" * 200_000 + b'"\n', "line 2, opens a quote"),
+        ("image,caption\na.jpg,y\nnone.jpg,x\n", "none.jpg (captions.csv, line 3)"),
         ("image,caption\na.jpg,\n", "No photo has a caption"),
-        ("image,caption\nb/c.jpg,x\nb_c.jpg,x\n", "b_c.jpg is listed twice"),
+        ("image,caption\nb/c.jpg,x\nb_c.jpg,x\n", "and in val (captions.csv, line 2)"),
     ],
 )
 def test_a_table_that_is_wrong_is_refused(tmp_path, monkeypatch, capsys, table, sentence):
@@ -356,9 +405,72 @@ def test_a_table_that_is_wrong_is_refused(tmp_path, monkeypatch, capsys, table, 
         draw(tmp_path / "photos" / name)
     status, _, err = run(monkeypatch, capsys, *own(tmp_path, table))
     assert status == 1
-    assert sentence in err
+    assert sentence in err.replace(f"{tmp_path}/", "")
     assert err.splitlines()[-1].startswith("error: ")
     assert not (tmp_path / "data/annotations").exists()
+
+
+ODD_NAMES = [
+    "at 3.04.05\u202fPM.jpg",
+    "写真\u30001.jpg",
+    "👨\u200d👩.jpg",
+    "Gru\u0308n.jpg",
+    "é" * 100,
+]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_odd_names_are_prepared_checked_and_read(tmp_path, monkeypatch, capsys, encoding):
+    for seed, name in enumerate(ODD_NAMES):
+        draw(tmp_path / "photos" / f"{name}.png", seed)
+    rows = [f"{name}.png,A dog" for name in ODD_NAMES]
+    rows[3] = "Gr\u00fcn.jpg.png,A dog"  # composed, as the file's name is not
+    table = "\r\n".join(["image,caption", *rows])
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), encoding="ascii"))
+    status, _, err = run(monkeypatch, capsys, *own(tmp_path, table.encode(encoding)))
+    assert status == 0, err
+    splits = [
+        read_captions(tmp_path / "data", split) for split in annotation_files(tmp_path / "data")
+    ]
+    photos = [photo for captions in splits for photo in captions.photos]
+    assert len(photos) == len(ODD_NAMES)
+    assert all(photo.path.is_file() for photo in photos)
+    (tmp_path / "data/images/val" / "unlisted \u202f.txt").touch()
+    assert run(monkeypatch, capsys, "check", tmp_path / "data")[0] == 0, "a terminal of ASCII"
+
+
+def test_a_table_on_standard_input(tmp_path, monkeypatch, capsys):
+    draw(tmp_path / "photos/a.jpg")
+    data = io.BytesIO("image,caption\r\na.jpg,Ein Hund läuft\r\n".encode("utf-16"))
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(data))
+    words = ("folder", "--from", tmp_path / "photos", "--csv", "-", "--out", tmp_path / "data")
+    assert run(monkeypatch, capsys, *words)[0] == 0
+    found = [s for s in ("train", "val", "test") if has_split(tmp_path / "data", s)]
+    assert read_captions(tmp_path / "data", found[0]).captions == ["Ein Hund läuft"]
+
+
+def test_splits_of_an_earlier_preparation_are_set_aside(tmp_path, monkeypatch, capsys):
+    for seed in range(9):
+        draw(tmp_path / f"photos/{seed}.png", seed)
+    rows = "".join(f"{n}.png,A dog {n}\n" for n in range(9))
+    assert run(monkeypatch, capsys, *own(tmp_path, "image,caption\n" + rows))[0] == 0
+    annotations = tmp_path / "data/annotations"
+    (annotations / "instances_val.json").write_text("{}")
+    assert has_split(tmp_path / "data", "val")
+    rows = rows.replace("\n", ",train\n")
+    status, _, err = run(monkeypatch, capsys, *own(tmp_path, "image,caption,split\n" + rows))
+    assert status == 0
+    assert "captions_val.json.old" in err
+    assert not has_split(tmp_path / "data", "val")
+    assert [path.name for path in annotations.glob("*.json")] == ["captions_train.json"]
+    assert "leaked" not in check(tmp_path / "data").found
+
+
+def test_captions_without_spaces_are_noted(tmp_path, monkeypatch, capsys):
+    draw(tmp_path / "photos/a.jpg")
+    status, _, err = run(monkeypatch, capsys, *own(tmp_path, "image,caption\na.jpg,一只狗在跑\n"))
+    assert status == 0
+    assert "note: 1 captions are in a script without spaces" in err
 
 
 # --- the check
@@ -395,14 +507,27 @@ BREAKS = {
 }
 
 
-def test_objects_of_another_color_are_not_a_leak(tmp_path):
-    thumbnails = []
-    for color in ("red", "green", "blue"):
-        photo = Image.new("RGB", (80, 60), "white")
-        ImageDraw.Draw(photo).ellipse((20, 10, 60, 50), fill=color)
-        photo.save(tmp_path / "one.png")
-        thumbnails.append(inspect_photo(tmp_path / "one.png")[1])
-    assert near_duplicates(np.array(thumbnails), np.array(thumbnails)) == [(0, 0), (1, 1), (2, 2)]
+def test_photos_saved_at_half_their_size_are_leaks(tmp_path):
+    """All training photos as validation photos, under half size: none may be overlooked."""
+    rng = np.random.default_rng(0)
+    for name in range(20):
+        patches = rng.integers(0, 255, (12, 16, 3), dtype=np.uint8)
+        photo = Image.fromarray(patches).resize((640, 480), Image.Resampling.BICUBIC)
+        for split, side in (("train", 640), ("val", 320)):
+            path = tmp_path / f"images/{split}/{name}.jpg"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            photo.resize((side, side * 3 // 4)).save(path, quality=85)
+    for split in ("train", "val"):
+        images = [{"id": name, "file_name": f"{name}.jpg"} for name in range(20)]
+        captions = [{"image_id": name, "caption": "A dog"} for name in range(20)]
+        path = tmp_path / f"annotations/captions_{split}.json"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(json.dumps({"images": images, "annotations": captions}))
+    report = check(tmp_path)
+    assert not report.fit
+    assert sorted(report.found["leaked"]) == sorted(
+        f"train/{name}.jpg = val/{name}.jpg" for name in range(20)
+    )
 
 
 @pytest.mark.parametrize("kind", BREAKS)
@@ -429,7 +554,7 @@ def change(data: Path, **fields) -> None:
     ("kind", "fields"),
     [
         ("empty caption", {"caption": " . "}),
-        ("long caption", {"caption": "very " * 70 + "long"}),
+        ("long caption", {"caption": "very " * 100 + "long"}),
         ("control characters", {"caption": "a dog\x07 runs"}),
         ("wrong encoding", {"caption": "a caf\u00c3\u00a9"}),
         ("wrong encoding", {"caption": "a caf\ufffd"}),
@@ -443,6 +568,62 @@ def test_check_finds_odd_captions(data, monkeypatch, capsys, kind, fields):
     assert status == 1
     assert f"problem: 1 {PROBLEMS[kind]}" in said
     assert list(check(data).found) == [kind]
+
+
+VERDICTS = {
+    "as it is": (lambda content: None, True),
+    "ids as text": (lambda content: [i.update(id=str(i["id"])) for i in content["images"]], True),
+    "ids as floats": (
+        lambda c: [a.update(image_id=a["image_id"] + 0.0) for a in c["annotations"]],
+        True,
+    ),
+    "an id twice": (lambda content: content["images"].append(content["images"][0]), False),
+    "an id twice, as text": (
+        lambda content: content["images"].append({"id": "1", "file_name": "more.jpg"}),
+        False,
+    ),
+    "no captions": (lambda content: content["annotations"].clear(), False),
+    "no photos": (lambda content: content["images"].clear(), False),
+    "an unlisted photo": (lambda content: content["annotations"][0].update(image_id=99), False),
+    "a fraction": (lambda content: content["annotations"][0].update(image_id=1.5), False),
+}
+
+
+@pytest.mark.parametrize(("change", "good"), VERDICTS.values(), ids=VERDICTS)
+def test_check_training_and_scoring_say_the_same(data, monkeypatch, capsys, change, good):
+    path = data / "annotations/captions_train.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    change(content)
+    path.write_text(json.dumps(content), encoding="utf-8")
+
+    def accepts(function, *arguments) -> bool:
+        try:
+            function(*arguments)
+        except ValueError as error:
+            return "captions_train.json" not in str(error)
+        return True
+
+    verdicts = [
+        check(data).fit,
+        accepts(read_captions, data, "train"),
+        accepts(read_references, path),
+        run(monkeypatch, capsys, "check", data)[0] == 0,
+    ]
+    assert verdicts == [good] * 4
+
+
+def test_check_notes_what_training_will_do_with_captions(data):
+    path = data / "annotations/captions_train.json"
+    content = json.loads(path.read_text(encoding="utf-8"))
+    content["annotations"] = [{"image_id": n, "caption": "一只狗"} for n in (1, 2, 3)]
+    path.write_text(json.dumps(content), encoding="utf-8")
+    path.with_name("captions_holdout.json").write_text(path.read_text(encoding="utf-8"))
+    (data / "images/holdout").symlink_to(data / "images/train")
+    found = check(data).found
+    assert found["rare words"] == ["train: train with --vocab-threshold 3 or less"]
+    assert len(found["unspaced"]) == 6
+    assert found["other split"] == ["captions_holdout.json"]
+    assert len(found["leaked"]) == 3
 
 
 def test_check_notes_what_is_good_to_know(data):

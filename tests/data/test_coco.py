@@ -17,7 +17,7 @@ from captioning.data.coco import (
     read_captions,
     read_references,
 )
-from tests.helpers import write_data
+from tests.helpers import write_data, write_split
 
 # --- one split of a dataset ------------------------------------------------------------------
 
@@ -32,6 +32,40 @@ def test_read_captions_is_what_pycocotools_reads(data, capsys):
     for image_id in coco.imgs:
         anns = coco.loadAnns(coco.getAnnIds(imgIds=image_id))
         assert references[image_id] == [a["caption"] for a in anns]
+
+
+@pytest.mark.parametrize("name", ["val", "dev", "valid2014", "Validation", "eval_2017"])
+def test_a_split_is_found_by_its_other_names(tmp_path, name):
+    write_split(tmp_path, name, 2, first=0)
+    assert has_split(tmp_path, "val")
+    assert not has_split(tmp_path, "train")
+    assert find_split(tmp_path, "val")[1] == tmp_path / "images" / name
+    assert len(read_captions(tmp_path, "val").captions) == 6
+
+
+def test_the_newest_year_is_read_and_a_split_of_another_name_is_noted(tmp_path, capsys):
+    for split in ("train2014", "train2017", "train2017_small", "holdout"):
+        write_split(tmp_path, split, 2, first=0)
+    assert find_split(tmp_path, "train")[1].name == "train2017"
+    for _ in range(2):
+        read_captions(tmp_path, "train")
+    note = capsys.readouterr().err
+    assert "captions_holdout.json, captions_train2017_small.json, which is not read" in note
+    assert note.count("\n") == 1
+
+
+def test_a_photo_is_found_however_its_accents_are_stored(tmp_path):
+    for stored, listed in (
+        ("Gru\u0308n.jpg", "Gr\u00fcn.jpg"),
+        ("caf\u00e9.jpg", "cafe\u0301.jpg"),
+    ):
+        root = write_data(tmp_path / stored)
+        (root / "images/train2014/photo_000.jpg").rename(root / "images/train2014" / stored)
+        annotations_of(root, named(listed))
+        photo = read_captions(root, "train").photos[0]
+        assert photo.path.name == stored
+        path = root / "annotations/captions_train2014.json"
+        assert image_ids(path, [photo.path]) == [0]
 
 
 def test_a_split_is_found_with_and_without_its_year(data):
@@ -221,6 +255,8 @@ def test_references_that_are_broken_are_refused(tmp_path):
 def test_image_ids(data, tmp_path):
     paths = [photo.path for photo in read_captions(data, "train").photos]
     assert image_ids(None, paths[:2]) == ["photo_000", "photo_001"]
+    same = [Path("one/a.jpg"), Path("two/a.jpg"), Path("two/b.jpg")]
+    assert image_ids(None, same) == ["one/a.jpg", "two/a.jpg", "b"]
     annotations = str(data / "annotations/captions_train2014.json")
     assert image_ids(annotations, paths[1:3]) == [1, 2]
     with pytest.raises(ValueError, match=r"does not list other\.jpg \(1 of 2 photos"):

@@ -261,13 +261,13 @@ def test_it_shows_and_asks_before_it_fetches(server, tmp_path, archive, monkeypa
         fetch_all([archive], tmp_path, yes=False)
     shown = capsys.readouterr().out
     assert server.requests == []
-    for part in ("file.zip", "for everybody", archive.urls[0], "0.00 GB"):
+    for part in ("file.zip", "for everybody", archive.urls[0], "0.00 GB", "GB are free"):
         assert part in shown
     monkeypatch.setattr("builtins.input", lambda question: "Yes")
     fetch_all([archive], tmp_path, yes=False)
     assert (tmp_path / "folder/a.txt").read_bytes() == b"a"
     fetch_all([archive], tmp_path, yes=True)
-    assert len(server.requests) == 1, "what is there is not fetched again"
+    assert len(server.requests) == 1, "a complete file is not downloaded again"
 
 
 def test_no_answer_is_no(server, tmp_path, archive, monkeypatch):
@@ -280,11 +280,29 @@ def test_no_answer_is_no(server, tmp_path, archive, monkeypatch):
     assert server.requests == []
 
 
-def test_a_disk_too_small_is_said_first(server, tmp_path, archive, monkeypatch):
-    monkeypatch.setattr(download, "free_bytes", lambda folder: 10)
-    with pytest.raises(OSError, match="GB are needed"):
-        fetch_all([archive], tmp_path, yes=True)
-    assert server.requests == []
+@pytest.mark.parametrize("name", download.ARCHIVES)
+def test_a_disk_too_small_is_said_before_the_question(tmp_path, monkeypatch, name):
+    archives = download.ARCHIVES[name]
+    need = 2 * sum(archive.needs for archive in archives)
+    assert need > 2e9, "every size is known, at least roughly"
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    monkeypatch.setattr(download, "free_bytes", lambda folder: need - 1)
+    with pytest.raises(OSError, match=r"GB are needed\. Choose"):
+        fetch_all(archives, tmp_path, yes=False)
+    monkeypatch.setattr(download, "free_bytes", lambda folder: need)
+    with pytest.raises(ValueError, match="Nothing was downloaded"):
+        fetch_all(archives, tmp_path, yes=False)
+
+
+def test_the_space_for_archives_and_what_is_in_them_is_shown(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(download, "free_bytes", lambda folder: 50e9)
+    monkeypatch.setattr("builtins.input", lambda question: "n")
+    with pytest.raises(ValueError, match="Nothing was downloaded"):
+        fetch_all(download.ARCHIVES["coco 2017"], tmp_path, yes=False)
+    assert "40.8 GB of disk are needed until the archives" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="Nothing was downloaded"):
+        fetch_all(download.ARCHIVES["flickr8k"], tmp_path, yes=False)
+    assert "about 1.12 GB" in capsys.readouterr().out
 
 
 def test_download_then_prepare(server, tmp_path, monkeypatch, capsys):
@@ -304,6 +322,24 @@ def test_download_then_prepare(server, tmp_path, monkeypatch, capsys):
     prepare.main()
     assert "train: 1 photos, 1 captions" in capsys.readouterr().out
     assert (out / "images/train/a.jpg").samefile(out / "publisher/Flicker8k_Dataset/a.jpg")
+
+
+@pytest.mark.parametrize(("split", "test"), [(None, True), ("2014", True), ("2014", False)])
+def test_cocos_test_photos_are_downloaded_on_request(tmp_path, monkeypatch, split, test):
+    wanted = []
+    monkeypatch.setattr(prepare, "fetch_all", lambda archives, *_: wanted.extend(archives))
+    words = ["prepare.py", "coco", "--download", "--yes", "--out", str(tmp_path)]
+    words += ["--split", split] * bool(split) + ["--test"] * test
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit, match="has no annotations"):
+        prepare.main()
+    year = split or "2017"
+    names = {f"image_info_test{year}.zip", f"test{year}.zip"}
+    assert names <= {archive.name for archive in wanted} or not test
+    assert len(wanted) == 5 if test else 3
+    monkeypatch.setattr(sys, "argv", [*words[:6], "--split", "karpathy", "--test"])
+    with pytest.raises(SystemExit, match="leave out --test"):
+        prepare.main()
 
 
 def test_the_table_of_archives_is_complete():

@@ -13,7 +13,7 @@ from tests.helpers import ROOT
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Photos under many names, a folder inside, and files that are no photos."""
+    """Photos under many names, a folder inside, and files that are not photos."""
     photo = Image.new("RGB", (9, 9))
     for name in ("a.jpg", "b.jfif", "c.JPE", "no suffix", "inner/d.png", "inner/deep/e.webp"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

@@ -97,6 +97,7 @@ def test_decoding_large_jpegs_at_reduced_scale_hardly_changes_features(tmp_path)
     assert cosine(cache.array[:, 0], plain(encoder, photo_set(paths))) > 0.999
 
 
+@pytest.mark.slow
 def test_half_precision_hardly_changes_the_score_of_a_trained_captioner(tmp_path):
     """CIDEr of the shipped LSTM, on features in half precision and in float32."""
     toy_coco.draw(tmp_path, 0, (1, 1, 300))

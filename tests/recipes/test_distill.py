@@ -24,9 +24,7 @@ def photos(tmp_path):
     return tmp_path / "more" / "images" / "train2014"
 
 
-def test_another_learns_from_what_it_says(
-    teacher, photos, data, config_of, weights, cli, tmp_path
-):
+def test_another_learns_from_what_it_says(teacher, photos, data, config_of, weights, cli, tmp_path):
     (photos / "broken.jpg").write_bytes(b"not a photo")
     arguments = ["--photos", photos, "--run", teacher, "--captions", 2]
     assert cli(distill.main, *arguments, "--out", tmp_path / "described") == 0
@@ -37,7 +35,7 @@ def test_another_learns_from_what_it_says(
     captioner = Captioner.load(teacher / "encoder.pkl", teacher / "decoder.pkl")
     best = captioner.caption([described.photos[0].path], beam_size=5, n_best=2)[0]
     spoken = [distill.as_sentence(caption.text) for caption in best if caption.text]
-    assert said[described.photos[0].id] == spoken  # a teacher trained this briefly may write nothing
+    assert said[described.photos[0].id] == spoken  # it may write nothing
 
     both = train(config_of(tmp_path / "student", data=(str(data), str(tmp_path / "described"))))
     assert "CIDEr" in both[-1]

@@ -34,6 +34,7 @@ def test_an_older_exporter_is_refused(encoder, monkeypatch, tmp_path):
 
 
 @new_enough
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["lstm", "transformer, 2 layers"])
 def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
     decoder = make(kind, len(WORDS), scale=1.5)
@@ -67,6 +68,7 @@ def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
 
 
 @new_enough
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["rnn", "gru, 2 layers", "lstm, image as state", "attention"])
 def test_the_other_decoders_can_be_exported_too(kind, tmp_path):
     decoder, features = make(kind), random_features(3)
