@@ -38,11 +38,9 @@ Captioned = tuple[ImageId, Path, list[Caption]]
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Caption photos with saved weights.")
     parser.add_argument("photos", nargs="+", help="photos, folders, patterns; - reads a list")
-    parser.add_argument(
-        "--recursive", action="store_true", help="look into the folders inside a folder too"
-    )
+    parser.add_argument("--recursive", action="store_true", help="search subfolders too")
     for part in ("encoder", "decoder"):
-        about = "repeat both flags for an ensemble, a pair for each member (models/toy-lstm)"
+        about = f"{part} weights (default: models/toy-lstm); repeat the pair for an ensemble"
         parser.add_argument(f"--{part}-file", action="append", help=about)
     parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -53,12 +51,17 @@ def parse_args() -> argparse.Namespace:
     search.add_argument(
         "--alpha", type=float, default=0.7, help="exponent of the length penalty (%(default)s)"
     )
-    search.add_argument("--n-best", type=int, default=1, help="captions for each photo")
+    search.add_argument(
+        "--n-best", type=int, default=1, help="captions for each photo (%(default)s)"
+    )
     search.add_argument(
         "--max-words", type=int, help="maximum words of a caption; by default as in training"
     )
     search.add_argument(
-        "--no-repeat-ngram-size", type=int, default=0, help="no n-gram of N words twice; 0: any"
+        "--no-repeat-ngram-size",
+        type=int,
+        default=0,
+        help="never repeat an n-gram of this size; 0: no limit",
     )
     search.add_argument(
         "--temperature", type=float, default=0.0, help="above 0: sample at this temperature"
@@ -66,12 +69,17 @@ def parse_args() -> argparse.Namespace:
     search.add_argument(
         "--top-k", type=int, default=0, help="sample from the k most likely words; 0: all"
     )
-    search.add_argument("--top-p", type=float, default=1.0, help="sample from the top p only")
+    search.add_argument(
+        "--top-p",
+        type=float,
+        default=1.0,
+        help="sample from the smallest set of words with this probability",
+    )
     search.add_argument("--seed", type=int, default=0, help="seed of the sampling")
     output = parser.add_argument_group("output")
     output.add_argument("--out", help="write COCO's results to this JSON file")
     output.add_argument("--csv", help="write all captions to this CSV file")
-    output.add_argument("--json", action="store_true", help="print JSON, one line a photo")
+    output.add_argument("--json", action="store_true", help="print JSON, one line per photo")
     output.add_argument("--annotations", help="take image ids from this annotation file")
     for name, about in FIGURES.items():
         flag = f"--{name.replace('_', '-')}"

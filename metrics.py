@@ -42,10 +42,14 @@ def table(columns: dict[str, Scores], intervals: dict[str, tuple[float, float]])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Score captions (COCO results JSON), times 100.")
+    parser = argparse.ArgumentParser(
+        description="Score captions (COCO results JSON); scores are multiplied by 100."
+    )
     parser.add_argument("results", help='captions: [{"image_id": ..., "caption": "..."}, ...]')
     parser.add_argument("annotations", help="captions_<split>.json in COCO's format")
-    parser.add_argument("--partial", action="store_true", help="score the images in both files")
+    parser.add_argument(
+        "--partial", action="store_true", help="score only the images that are in both files"
+    )
     parser.add_argument("--training", help="captions_train.json: adds baselines and diversity")
     parser.add_argument("--java", action="store_true", help="add METEOR and SPICE; needs Java")
     parser.add_argument("--out", help="also write the scores to this JSON file")

@@ -2,7 +2,7 @@
 
     EncoderCNN      images (B, 3, H, W) -> grid (B, P, D) -> features (B, P, E)
     DecoderRNN      an LSTM, GRU or RNN that reads the image, then the words
-    make_decoder    any of the five kinds: "lstm", "gru", "rnn", "attention", "transformer"
+    make_decoder    any decoder by name: "lstm", "gru", "rnn", "attention", "transformer"
 
 All decoders share one contract, which search, tests and the web page rely on:
 
@@ -10,7 +10,7 @@ All decoders share one contract, which search, tests and the web page rely on:
     logits, state, attention = decoder.step(word, state)  (B, V), next state, (B, P) or None
     logits = decoder(features, captions)                  (B, T, V): teacher forcing = stepping
 
-The other two decoders are captioning/models/attention.py and transformer.py.
+The other decoders are in captioning/models: attention.py and transformer.py.
 Shapes: B images, P places, D grid size, E embedding, H hidden, T words, V vocabulary, L layers.
 """
 

@@ -23,10 +23,11 @@ LUMA_SIZE = LUMA_SIDE**2
 THUMBNAIL_SIZE = LUMA_SIZE + 2 * CHROMA_SIDE**2
 DECODED_SIDE = 4 * LUMA_SIDE  # pixels that the shorter side of a photo needs
 MAX_DISTANCE = 28.0  # levels (of 255), root mean square, between very small thumbnails
-MAX_TANGENT_DISTANCE = 12.0  # levels that no shift or change of size explains
-MAX_RESIDUAL = 0.2  # what differs after alignment, as a part of the contrast of the photo,
+MAX_TANGENT_DISTANCE = 15.0  # levels that no shift or change of size explains
+MAX_RESIDUAL = 0.16  # what differs after alignment, as a part of the contrast of the photo,
 RESIDUAL_FLOOR = 0.5  # plus these levels, for photos with little contrast
 MAX_COLOR_RESIDUAL = 6.0  # levels
+DAMPING = 16.0  # levels^2 for a move by the side: no large moves where a photo is flat
 MAX_WARP = 0.13  # of the side: a crop of 5 % on each side stretches the rest by 11 %
 TILE = 2048  # rows compared with as many others at a time: 16 MB
 CHUNK = 4096  # pairs looked at more closely at a time
@@ -150,7 +151,8 @@ def _least_squares(change: np.ndarray, difference: np.ndarray) -> tuple[np.ndarr
     And how much of the difference's sum of squares that explains, (N,).
     """
     projection = change @ difference  # (N, K, 1)
-    gram = change @ change.transpose(0, 2, 1) + 1e-2 * np.eye(change.shape[1], dtype=np.float32)
+    damping = DAMPING * change.shape[2] * np.eye(change.shape[1], dtype=np.float32)
+    gram = change @ change.transpose(0, 2, 1) + damping
     amounts = np.linalg.solve(gram, projection)
     return amounts[..., 0], (amounts * projection).sum((1, 2))
 
@@ -175,18 +177,14 @@ def residuals(a: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Of brightness and of color, root mean squares. The fit is Gauss-Newton's, coarse to fine.
     """
     warp = np.zeros((len(a), 4), np.float32)  # the four amounts of `changes`
-    tried = []
-    for side in (8, 16, 32):
+    for side in (16, 16, 16, 16, 32, 32):
         fixed, moving = luma(b, side), luma(a, side)
-        for _ in range(2):
-            moved, inside = warped(moving, warp)
-            inside[..., [0, -1], :] = inside[..., [0, -1]] = False  # half a gradient only
-            change = _flat(changes(moved) * inside[:, None], 2)
-            difference = _flat((fixed - moved) * inside)[..., None]
-            warp = (warp + _least_squares(change, difference)[0]).clip(-MAX_WARP, MAX_WARP)
-        tried.append(_difference(luma(a), luma(b), warp, 16))
-        tried.append(_difference(chroma(a), chroma(b), warp, 8))
-    return np.min(tried[::2], axis=0), np.min(tried[1::2], axis=0)
+        moved, inside = warped(moving, warp)
+        inside[..., [0, -1], :] = inside[..., [0, -1]] = False  # half a gradient only
+        change = _flat(changes(moved) * inside[:, None], 2)
+        difference = _flat((fixed - moved) * inside)[..., None]
+        warp = (warp + _least_squares(change, difference)[0]).clip(-MAX_WARP, MAX_WARP)
+    return _difference(luma(a), luma(b), warp, 16), _difference(chroma(a), chroma(b), warp, 8)
 
 
 def _difference(moving: np.ndarray, fixed: np.ndarray, warp: np.ndarray, side: int) -> np.ndarray:

@@ -72,12 +72,12 @@ class EncoderConfig:
     )
     grid: bool = False  # all P places rather than their mean; TrainConfig asks the decoder
     backbone_layer: str | None = option(
-        None, "layer at which the backbone is cut (classifier.4 for VGG-16); its last feature map"
+        None, "layer whose output is used (classifier.4 of VGG-16); by default the last feature map"
     )
     fine_tune_from: str | None = option(
         None, "also train the backbone, from this layer on (layer4, for example)"
     )
-    pca: int = option(0, "principal components kept of each place (features/pca.py); 0: all", ge=0)
+    pca: int = option(0, "principal components kept per grid cell (features/pca.py); 0: all", ge=0)
     image_size: int = option(
         0, "side in pixels of the square that the backbone sees; 0: as in its training", ge=0
     )

@@ -35,7 +35,9 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     data: str | SEVERAL = option(
         "data/toy", "folder in COCO's layout (see prepare.py, toy_coco.py), or several folders"
     )
-    vocab_threshold: int = option(5, "minimum occurrences of a word in the vocabulary", ge=1)
+    vocab_threshold: int = option(
+        5, "minimum number of occurrences of a word in the vocabulary", ge=1
+    )
     max_vocab_size: int | None = option(
         None, "maximum vocabulary size, without the special words", ge=1
     )
@@ -46,7 +48,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         None, "read the vocabulary from this JSON file rather than building it from the captions"
     )
     max_caption_words: int | None = option(
-        None, "maximum words of a caption that the model writes; by default as in training",
+        None, "maximum number of words in a generated caption; by default as in training",
         ge=1,
     )  # fmt: skip
     flip: float = option(0.5, "probability that a random crop is mirrored", ge=0, le=1)
@@ -64,7 +66,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     )
     dropout: float = option(0.3, "dropout probability", ge=0, lt=1)
     init_embedding: str = option("default", "initialization of the word embedding", INITS)
-    init_recurrent: str = option("default", "initialization of the layers inside", INITS)
+    init_recurrent: str = option("default", "initialization of all other layers", INITS)
     init_output: str = option("default", "initialization of the output layer", INITS)
     frequency_bias: bool = option(
         False, "start the output bias at the log frequency of each word (arXiv:1412.2306)"
@@ -82,7 +84,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     )
     grad_clip: float = option(5.0, "maximum norm of the gradient; 0: no clipping", ge=0)
     label_smoothing: float = option(
-        0.0, "probability that label smoothing spreads over all words", ge=0, lt=1
+        0.0, "probability mass that label smoothing spreads over all words", ge=0, lt=1
     )
     attention_penalty: float = option(
         1.0, "weight of the doubly stochastic attention penalty (arXiv:1502.03044)", ge=0
@@ -95,7 +97,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         ge=0, lt=1,
     )  # fmt: skip
     overfit_batch: bool = option(
-        False, "only learn a few captions by heart, to test that everything is connected"
+        False, "only memorize a few captions, as a sanity check of data, model and options"
     )
     seed: int = option(0, "seed of all random numbers", ge=0, lt=2**31)
     # machine
@@ -124,10 +126,10 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     tensorboard: bool = option(False, "also write TensorBoard logs (pip install tensorboard)")
     best_metric: str = option("CIDEr", "validation metric that decides which pair is the best",
                               ("CIDEr", "loss"))  # fmt: skip
-    patience: int = option(0, "epochs without a better one before training stops; 0: never", ge=0)
+    patience: int = option(0, "epochs without improvement before training stops; 0: never", ge=0)
     resume: bool = option(False, "continue from checkpoint.pkl in the folder given by --out")
     recipe: str | None = option(
-        None, "a set of good defaults; best: as found on Flickr8k (RECIPES in training/config.py)",
+        None, "a set of good defaults; best: tuned on Flickr8k (RECIPES in training/config.py)",
         ("best",),
     )  # fmt: skip
     # fine-tuning on CIDEr
@@ -135,7 +137,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         0, "epochs of self-critical fine-tuning on CIDEr after the others", ge=0
     )
     self_critical_rounds: int = option(
-        1, "rounds of that fine-tuning, each from the same weights; their mean is one more epoch",
+        1, "rounds of self-critical fine-tuning, each from the same weights, then averaged",
         ge=1,
     )  # fmt: skip
 
@@ -221,14 +223,19 @@ RECIPES: dict[str, dict[str, Any]] = {
 }
 
 
+class HelpFormatter(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of each flag, except None."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default is None else super()._get_help_string(action)
+
+
 def make_parser(description: str) -> argparse.ArgumentParser:
     """Return a command line with one flag for every option: num_epochs becomes --num-epochs.
 
     A switch also has a --no- form, so that what a recipe switches on can be switched off.
     """
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=description, formatter_class=HelpFormatter)
     groups = {part: parser.add_argument_group(part) for part in ("run", "encoder", "decoder")}
     part_of = {field.name: "encoder" for field in dataclasses.fields(EncoderConfig)}
     part_of |= {field.name: "decoder" for field in dataclasses.fields(DecoderOptions)}

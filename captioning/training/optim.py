@@ -1,6 +1,6 @@
 """From a loss to better weights.
 
-    make_optimizer(config, ...)       Adam, AdamW or SGD with momentum
+    make_optimizer(config, ...)       Adam, AdamW, SGD or RMSprop
     make_schedule(config, ...)        the learning rate over the steps of a run
     WeightEMA(...)                    an exponential moving average of the weights
     data_dependent_init(embed, grid)  image features on the scale of word embeddings from the start
@@ -65,7 +65,9 @@ def make_schedule(
         )
     if config.schedule == "cosine":
         return torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    if config.schedule == "constant":
+        return torch.optim.lr_scheduler.ConstantLR(optimizer, factor=1.0)
+    raise ValueError(f"make_schedule does not build the schedule {config.schedule!r} yet.")
 
 
 @torch.no_grad()
