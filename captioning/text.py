@@ -32,10 +32,11 @@ UNMARKED = ("utf-32-le", "utf-32-be", "utf-16-le", "utf-16-be")
 FOREIGN_FIELD = re.compile(rb"[^\n\r,;\t]*[\x80-\xff][^\n\r,;\t]*")
 SAMPLE = 5000  # fields that a guess is made from
 SHORT = 60  # bytes of a sample that is too short to tell rare encodings from common ones
-WESTERN = re.compile(
-    "[\0-\x7f\u00a0-\u00b0\u00b4\u00b7\u00bb-\u00ff\u0152\u0153\u2013-\u2026\u20ac]*"
+FEW, VERY_FEW = 1 / 8, 1 / 25  # accents for each letter: a few words such as `café`
+WESTERN = re.compile(  # letters and marks of Western languages, never three such letters in a row
+    "(?:[\0-\x7f\u00a0-\u00b0\u00b4\u00b7\u00bb-\u00bf\u0152\u0153\u2013-\u2026\u20ac]"
+    "|[\u00c0-\u00ff](?![\u00c0-\u00ff]{2}))*"
 )
-FEW = 8  # ASCII letters for each other one: a word here and there, as `café` in English
 IMPLAUSIBLE = re.compile(  # control characters, or letters of two alphabets in one word
     "[\x80-\x9f]|[A-Za-z][\u0370-\u06ff\u0e00-\u0e7f]|[\u0370-\u06ff\u0e00-\u0e7f][A-Za-z]"
 )
@@ -129,9 +130,9 @@ def _guess(data: bytes) -> tuple[str, str]:
     # Only what is not ASCII: names of files and English captions would hide the language.
     fields = (match[0] for match in islice(FOREIGN_FIELD.finditer(data), SAMPLE))
     sample = b"\n".join(dict.fromkeys(fields))
-    foreign = len(sample) - len(sample.decode("ascii", "ignore"))
     western = data.decode("cp1252", "replace")
-    if FEW * foreign < len(re.findall(b"[a-zA-Z]", sample)) and WESTERN.fullmatch(western):
+    few = _foreign_share(sample) < FEW or _foreign_share(data) < VERY_FEW
+    if few and WESTERN.fullmatch(western):
         return western, "Windows-1252"
     era = EncodingEra.MODERN_WEB if len(sample) < SHORT else EncodingEra.ALL
     for guess in detect_all(sample, ignore_threshold=True, encoding_era=era):
@@ -143,6 +144,11 @@ def _guess(data: bytes) -> tuple[str, str]:
         if not IMPLAUSIBLE.search(text):
             return text, encoding
     return western, "Windows-1252"
+
+
+def _foreign_share(data: bytes) -> float:
+    """Return the accented letters, as Windows-1252 has them, for each letter of ASCII."""
+    return len(re.findall(b"[\xc0-\xff]", data)) / max(len(re.findall(b"[a-zA-Z]", data)), 1)
 
 
 def _read_bytes(path: PathLike) -> bytes:

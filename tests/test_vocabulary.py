@@ -1,6 +1,8 @@
 """Words <-> ids: tokens, the vocabulary, its JSON file."""
 
 import json
+import re
+import shutil
 
 import pytest
 from hypothesis import given
@@ -8,6 +10,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 from nltk.tokenize import NLTKWordTokenizer
 
+from captioning.evaluation.java import ptb_tokens
 from vocabulary import Vocabulary, tokenize
 
 # Words as captions have them: plain, hyphenated, numbers, possessives, contractions, punctuation.
@@ -87,6 +90,23 @@ def test_text_without_full_stops_has_the_tokens_of_nltk(text):
 )
 def test_tokens_follow_the_penn_treebank(text, tokens):
     assert tokenize(text) == tokens
+
+
+SENTENCES = [
+    "A white dog. It has a red ball.", "A man carries a bag. The dog runs", "Two dogs .A third",
+    "Dogs, cats, etc. run at 5 p.m. on Main St. near D.C.", "Mr. Smith and Dr. Jones wave.",
+    "No. 5 jumps; the other says no. Then 3.5 miles", "A man in a t-shirt. A dog.",
+    "A dog... and a cat (asleep).", "The man’s dog doesn't bark. It’s 1,000 lbs. of fun.",
+    "A man . . A dog", "The U.S. flag. A crowd!", "cannot see, gonna wave", "Washington D.C.",
+]  # fmt: skip
+
+
+@pytest.mark.skipif(not shutil.which("java"), reason="needs Java")
+def test_tokens_are_those_of_the_reference_scorer():
+    pytest.importorskip("pycocoevalcap")
+    tokens = ptb_tokens({number: [text] for number, text in enumerate(SENTENCES)})
+    expected = [re.sub("-[lr]rb-", " ", tokens[number][0]).split() for number in tokens]
+    assert [tokenize(text) for text in SENTENCES] == expected
 
 
 def test_special_words_may_have_other_names_but_keep_their_ids():

@@ -71,7 +71,7 @@ def official_id(value: int | float | str) -> ImageId:
     if isinstance(value, str):
         number = re.fullmatch(r"(0|-?[1-9][0-9]{,17})(\.0)?", value.strip())
         return int(number[1]) if number else nfc(value)
-    return int(value)
+    return value if type(value) is int else int(value)
 
 
 def parse_images(path: PathLike, content: Mapping[str, Any]) -> list[dict[str, Any]]:

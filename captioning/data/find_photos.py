@@ -8,6 +8,7 @@ from pathlib import Path
 
 from captioning.data.decode import FORMATS
 from captioning.data.metadata import HEAD, photo_format
+from captioning.text import read_paths
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 
@@ -23,8 +24,7 @@ def find_photos(arguments: list[str], recursive: bool = False) -> list[Path]:
     paths: list[Path] = []
     for argument in arguments:
         if argument == "-":
-            lines = [line.rstrip("\n") for line in sys.stdin if line.strip()]
-            paths += find_photos(lines, recursive)
+            paths += find_photos(read_paths("-"), recursive)
         elif Path(argument).is_dir():
             paths += photos_in(Path(argument), recursive)
         elif Path(argument).exists() or not glob.has_magic(argument):
