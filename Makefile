@@ -5,7 +5,7 @@ VENV = .venv
 PYTHON = $(VENV)/bin/python
 INSTALL = $(PYTHON) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: course test lint notebooks figures space clean
+.PHONY: course test lint notebooks numbers figures space clean
 
 # Draw the dataset, run the four notebooks into build/course, caption test pictures, score them.
 course: $(VENV)/.course data/toy/annotations
@@ -24,6 +24,11 @@ lint: $(VENV)/.test
 # For authors: rerun the notebooks in git, in order, without what differs from run to run.
 notebooks: $(VENV)/.test data/toy/annotations
 	$(PYTHON) -m tools.run_notebooks --in-place
+
+# For authors: measure what has no file in benchmarks/numbers yet, then write it into the documents.
+# `python -m tools.write_numbers NAME` measures a stage again.
+numbers: data/toy/annotations
+	$(PYTHON) -m tools.write_numbers
 
 # For authors: redraw the figures in images/.
 figures: $(VENV)/.course

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from captioning.data.coco import ImageId, image_ids
@@ -150,19 +149,11 @@ def check_outputs(args: argparse.Namespace, is_ensemble: bool) -> None:
 def print_captions(path: Path, captions: list[Caption], as_json: bool, whole_path: bool) -> None:
     """Print a line for a photo; further captions of it follow on lines of their own."""
     if as_json:
-        print(json.dumps({"file": str(path), "captions": [as_record(c) for c in captions]}))
+        print(json.dumps({"file": str(path), "captions": [c.as_dict() for c in captions]}))
         return
     print(f"{path if whole_path else path.name}\t{captions[0].text}", flush=True)
     for caption in captions[1:]:
         print(f"\t{caption.text}")
-
-
-def as_record(caption: Caption) -> dict:
-    """Return a caption as JSON can hold it: a drawn caption has no score, which JSON calls null."""
-    return {
-        name: None if isinstance(value, float) and not math.isfinite(value) else value
-        for name, value in asdict(caption).items()
-    }
 
 
 def write_results(found: list[Captioned], out: str | None, csv_file: str | None) -> None:

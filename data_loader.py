@@ -26,6 +26,7 @@ from captioning.data.coco import CaptionSet, ImageId, Photo, find_split, has_spl
 from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
 from captioning.files import PathLike
 from captioning.scripts import is_unspaced
+from captioning.text import plural
 from vocabulary import Vocabulary, tokenize
 
 __all__ = [
@@ -75,7 +76,8 @@ class PackedCaptions:
     ):
         ids = [vocab.encode(words) for words in captions]
         if long := [i for i, words in enumerate(captions) if len(words) > max_words]:
-            note(f"{len(long)} captions are longer than {max_words} words; their rest is left out")
+            count = plural(len(long), "caption is", "captions are")
+            note(f"{count} longer than {max_words} words; the rest is left out")
             for i in long:
                 ids[i] = ids[i][: max_words + 1]  # `<start>` and words, for it does not end there
         if any(map(is_unspaced, vocab.words)):

@@ -26,18 +26,23 @@ from captioning.evaluation.scores import (
     tokens,
 )
 from captioning.files import atomic_write, cli_errors
+from captioning.text import plural
 
 __all__ = ["CiderD", "bleu", "nearest_neighbors", "per_image", "rouge_l"]
 
 
 def table(columns: dict[str, Scores], intervals: dict[str, tuple[float, float]]) -> str:
-    """Return the scores as text, a line each; the intervals are those of the first column."""
+    """Return the scores as text, a line each; the intervals are those of the first column.
+
+    The columns have room for 1000.0, the highest CIDEr.
+    """
     first, *others = columns
-    lines = [f"{'':8}{first:>10}   95 % interval" + "".join(f"{name:>10}" for name in others)]
+    heads = "".join(f"{name:>10}" for name in others)
+    lines = [f"{'':8}{first:>10}{'95 % interval':>18}{heads}"]
     for name, (low, high) in intervals.items():
         interval = f"{low:.1f} to {high:.1f}"
         rest = "".join(f"{columns[other][name]:10.1f}" for other in others)
-        lines.append(f"{name:8}{columns[first][name]:10.1f}{interval:>16}{rest}")
+        lines.append(f"{name:8}{columns[first][name]:10.1f}{interval:>18}{rest}")
     return "\n".join(lines)
 
 
@@ -58,8 +63,8 @@ def main() -> None:
         references, file_names = read_references(args.annotations)
         captions = read_results(args.results, references, file_names, args.partial)
         if empty := [image for image, caption in captions.items() if not tokens(caption)]:
-            note = f"note: {len(empty)} captions have no words, the first of image {empty[0]}"
-            print(note, file=sys.stderr)
+            count = plural(len(empty), "caption has", "captions have")
+            print(f"note: {count} no words, the first of image {empty[0]}", file=sys.stderr)
         references = {image: references[image] for image in captions}
         columns: dict[str, Scores] = {"captions": evaluate(references, captions)}
         more: dict[str, Scores] = {}
@@ -69,11 +74,12 @@ def main() -> None:
             training, _ = read_references(args.training)
             columns |= baselines(references, training)
             more["diversity"] = diversity(captions, training)
-        print(f"{len(captions)} images, {sum(map(len, references.values()))} references")
+        total = sum(map(len, references.values()))
+        print(f"{plural(len(captions), 'image')}, {plural(total, 'reference')}")
         print(table(columns, bootstrap_intervals(references, captions)))
         for kind, scores in more.items():
             for name, value in scores.items():
-                print(f"{kind:10}{name:24}{value:6.1f}")
+                print(f"{kind:10}{name:24}{value:9.1f}")
         if args.out:
             with atomic_write(args.out, "w") as file:
                 json.dump({"images": len(captions), **columns, **more}, file, indent=1)

@@ -28,6 +28,7 @@ from captioning.models.attention import AttentionDecoder
 from captioning.models.backbone import Backbone
 from captioning.models.config import DecoderConfig, EncoderConfig
 from captioning.models.decoder import Decoder, State, repeat_state
+from captioning.models.familiarity import Familiarity
 from captioning.models.transformer import TransformerDecoder
 
 
@@ -87,6 +88,7 @@ class EncoderCNN(nn.Module):
         self.config = EncoderConfig(
             embed_size, backbone, name, grid, backbone_layer, fine_tune_from, pca, image_size, tta
         )
+        self.familiarity: Familiarity | None = None  # with the training photos; set by train.py
         if fine_tune_from:
             children = dict(self.backbone.children_in_order())
             if fine_tune_from not in children:

@@ -1,8 +1,7 @@
-"""Prepare real photographs: convert them to the layout that everything else reads, or check them.
+"""Prepare photographs: turn them into the folder that everything else reads, or check one.
 
     python prepare.py flickr8k --from FOLDER --out data/flickr8k
     python prepare.py flickr30k --from FOLDER --karpathy-json dataset_flickr30k.json --out ...
-    python prepare.py coco --from FOLDER --out data/coco
     python prepare.py coco --download --split karpathy --out data/coco
     python prepare.py coco --download --split 2014 --test --out data/coco
     python prepare.py folder --from PHOTOS --csv captions.csv --out data/mine
@@ -25,6 +24,18 @@ from captioning.data.download import ARCHIVES, fetch_all
 from captioning.data.layout import copy_boxes, write_layout
 from captioning.files import atomic_write, cli_errors
 
+HELP = """Turn photographs with captions into a folder that train.py reads, or check such a folder.
+
+    python prepare.py flickr8k --download --out data/flickr8k
+    python prepare.py folder --from PHOTOS --csv captions.csv --out data/mine
+
+`python prepare.py flickr8k --help` explains the options for Flickr8k, and so on."""
+SOURCES = {
+    "flickr8k": "Flickr8k: 8,000 photos with five captions each, 1 GB",
+    "flickr30k": "Flickr30k: 31,000 photos with five captions each, given out on request",
+    "coco": "COCO: 123,000 photos with five captions each, 20 GB",
+    "folder": "photos of your own, with a table of captions",
+}
 FLICKR30K_FORM = (
     "Flickr30k is given out on request: fill in the form at "
     "https://shannon.cs.illinois.edu/DenotationGraph/, unpack what you get, and use --from FOLDER."
@@ -38,7 +49,7 @@ def download(args: argparse.Namespace) -> None:
     name = f"coco {args.split or 2017}" if args.command == "coco" else args.command
     args.source, args.link = args.out / "publisher", True
     archives = ARCHIVES[name]
-    if args.command == "coco" and args.test:
+    if args.test:
         archives = archives + ARCHIVES[f"coco test {args.split or 2017}"]
     fetch_all(archives, args.source, args.yes)
     if name == "coco karpathy":
@@ -48,15 +59,14 @@ def download(args: argparse.Namespace) -> None:
 
 def check_arguments(args: argparse.Namespace) -> None:
     """Raise ValueError where the arguments contradict each other."""
-    may_download = args.command != "folder"
-    if may_download and args.download:
-        if args.command == "coco" and args.test and args.split == "karpathy":
+    if args.download:
+        if args.test and args.split == "karpathy":
             raise ValueError(
                 "Karpathy's split has test photos of its own, with captions; leave out --test, or "
                 "use --split 2014 for the photos whose captions COCO keeps."
             )
     elif not args.source:
-        or_download = ", or use --download" if may_download else ""
+        or_download = "" if args.command == "folder" else ", or use --download"
         raise ValueError(f"Give the folder of the photos with --from FOLDER{or_download}.")
     elif not args.source.is_dir():
         raise FileNotFoundError(f"{args.source} is not a folder. Give one with --from FOLDER.")
@@ -65,7 +75,7 @@ def check_arguments(args: argparse.Namespace) -> None:
 def prepare(args: argparse.Namespace) -> None:
     """Read the publisher's files and write them in COCO's layout."""
     check_arguments(args)
-    if args.command != "folder" and args.download:
+    if args.download:
         download(args)
     if args.command == "flickr8k":
         collection = sources.flickr8k(args.source, args.karpathy_json)
@@ -91,33 +101,39 @@ def check_data(data: Path, json_file: Path | None) -> bool:
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    raw = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=HELP, formatter_class=raw)
+    parser.set_defaults(download=False, test=False)  # where a source does not have these options
+    commands = parser.add_subparsers(
+        title="datasets", dest="command", required=True, metavar="NAME"
     )
-    commands = parser.add_subparsers(dest="command", required=True)
-    for name in ("flickr8k", "flickr30k", "coco", "folder"):
-        about = "prepare your own photos" if name == "folder" else f"prepare {name}"
-        command = commands.add_parser(name, help=about)
+    for name, about in SOURCES.items():
+        command = commands.add_parser(name, help=about, description=f"Prepare {about}.")
         add = command.add_argument
-        add("--from", dest="source", type=Path, help="folder of the publisher's files or photos")
-        add("--out", type=Path, required=True, help="folder to write, such as data/flickr8k")
-        add("--link", action="store_true", help="make hard links instead of copies")
+        where = "folder of the photos" + ("" if name == "folder" else ", if you have them already")
+        add("--from", dest="source", metavar="FOLDER", type=Path, help=where)
+        written = "folder to write, such as data/mine; train.py takes it as --data"
+        add("--out", metavar="FOLDER", type=Path, required=True, help=written)
+        add("--link", action="store_true", help="make hard links to the photos instead of copies")
         add("--partial", action="store_true", help="leave out missing or broken photos")
         if name == "folder":
             columns = "table with the columns image, caption and, optionally, split; - reads stdin"
-            add("--csv", type=Path, required=True, help=columns)
+            add("--csv", metavar="FILE", type=Path, required=True, help=columns)
             continue
-        add("--karpathy-json", type=Path, help="dataset_*.json with Karpathy's split")
-        add("--download", action="store_true", help="download it first, after asking")
+        add("--download", action="store_true", help="download the photos first, after asking")
         add("--yes", action="store_true", help="download without asking")
+        karpathy = "dataset_*.json, for the splits of Karpathy that papers report on"
+        add("--karpathy-json", metavar="FILE", type=Path, help=karpathy)
         if name == "coco":
             splits = ("2014", "2017", "karpathy")
             add("--split", choices=splits, help="default: the newest year in the folder")
-            about = "download COCO's test photos too, whose captions are secret (6.7 GB)"
-            add("--test", action="store_true", help=about)
-    command = commands.add_parser("check", help="check whether data are fit to train on")
-    command.add_argument("data", type=Path, help="prepared folder, such as data/flickr8k")
-    command.add_argument("--json", type=Path, help="also write the report to this JSON file")
+            secret = "download COCO's test photos too, whose captions are secret (6.7 GB)"
+            add("--test", action="store_true", help=secret)
+    about = "a folder that is prepared: are its photos and captions fit to train on?"
+    command = commands.add_parser("check", help=about, description=f"Check {about}")
+    command.add_argument("data", metavar="FOLDER", type=Path, help="such as data/flickr8k")
+    report = "also write the report to this JSON file"
+    command.add_argument("--json", metavar="FILE", type=Path, help=report)
     return parser.parse_args()
 
 

@@ -32,6 +32,7 @@ from captioning.files import (
 )
 from captioning.inference.serialization import Saved, copy_best, save_pair
 from captioning.models.decoder import Decoder, init_weights
+from captioning.text import plural
 from captioning.training.checkpoint import (
     Progress,
     TrainState,
@@ -61,7 +62,7 @@ from captioning.training.optim import (
     trainable_parameters,
 )
 from captioning.training.overfit import learn_batch_by_heart
-from captioning.training.preparation import Tokenizer, prepare_data
+from captioning.training.preparation import Tokenizer, fit_familiarity, prepare_data
 from captioning.training.self_critical import complete_run
 from data_loader import Transform
 from model import EncoderCNN, build_decoder
@@ -106,11 +107,11 @@ def train(
 def _train(run: Run) -> list[Row]:
     config = run.config
     if run.progress.epoch > config.num_epochs:
-        run.log(f"this run is finished: all its {config.num_epochs} epochs are done")
+        run.log(f"this run is finished after {plural(config.num_epochs, 'epoch')}")
     while run.progress.epoch <= config.num_epochs:
         waited = run.progress.epoch - 1 - best_epoch(run.progress.history, config.best_metric)
         if config.patience and waited >= config.patience:
-            run.log(f"stopped: no better {config.best_metric} for {waited} epochs")
+            run.log(f"stopped: no better {config.best_metric} for {plural(waited, 'epoch')}")
             break
         train_epoch(run)
         finish_epoch(run)
@@ -154,6 +155,8 @@ def setup_run(
     inits = (config.init_embedding, config.init_recurrent, config.init_output)
     init_weights(decoder, *inits, counts)
     decoder = decoder.to(device)
+    if config.cached:
+        encoder.familiarity = fit_familiarity(encoder, loaders)
     _, inputs = next(loaders["train"].photos())
     data_dependent_init(encoder.embed, loaders["train"].to_grid(inputs), bool(config.pca))
     if distributed.rank():

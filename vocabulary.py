@@ -8,33 +8,17 @@
 Ids: `<start>` 0, `<end>` 1, `<unk>` 2, `<pad>` 3, then words, the most frequent first.
 """
 
-import functools
 import json
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable
 
 from captioning.files import PathLike, atomic_write, read_json
 from captioning.scripts import join_unspaced, nfc, plain_marks
+from captioning.text import plural
+from captioning.treebank import treebank_words
 
-HAS_LETTER_OR_DIGIT = re.compile(r"[^\W_]")
 ENCLITIC = re.compile(r" ('s|'re|'ve|'ll|'d|'m|n't)\b")
-PLAIN = re.compile(r"(?:[a-z0-9]+(?:-[a-z0-9]+)*(?:,?\s+|$|(?=\.)))*[\s.]*")
-CONTRACTIONS = {"cannot", "gimme", "gonna", "gotta", "lemme", "wanna"}  # two words each
-ABBREVIATION = re.compile(  # words that keep their full stop: letters (`u.s.`), titles, dates
-    r"[^\W\d_](\.[^\W\d_])*|mrs?|ms|dr|prof|rev|hon|esq|[js]r|ph\.d|messrs|mme|mlle|ste?|mt|ft|ave"
-    r"|blvd|rd|sq|ct|sgt|lt|col|gen|capt|cmdr|cpl|pvt|maj|adm|gov|sen|rep|pres|inc|co|corp|ltd|bros"
-    r"|assn|bldg|dept|univ|intl|natl|mfg|tel|ext|est|vs|etc|al|cf|jan|feb|mar|apr|ju[nl]|aug|sept?"
-    r"|oct|nov|dec|mon|tues?|wed|thu|thurs|fri|calif|fla|mich|minn"
-)
-
-
-@functools.cache
-def _word_tokenizer() -> Any:
-    from nltk.tokenize import NLTKWordTokenizer  # rules only: needs no NLTK download
-
-    return NLTKWordTokenizer()
 
 
 def tokenize(caption: str) -> list[str]:
@@ -43,28 +27,7 @@ def tokenize(caption: str) -> list[str]:
     The rules are the Penn Treebank's (`don't` -> `do`, `n't`), which caption scores use as well.
     Chinese, Japanese, Thai and other scripts without spaces are split into characters.
     """
-    text = plain_marks(caption.lower())
-    if PLAIN.fullmatch(text):  # nine captions of ten: words, commas, a full stop at the end
-        words = text.replace(",", " ").replace(".", " ").split()
-        may_be_abbreviation = "." in text and words and ABBREVIATION.fullmatch(words[-1])
-        if not may_be_abbreviation and CONTRACTIONS.isdisjoint(words):
-            return words
-    text = " ".join(_without_full_stops(text.split()))
-    return [word for word in _word_tokenizer().tokenize(text) if HAS_LETTER_OR_DIGIT.search(word)]
-
-
-def _without_full_stops(words: list[str]) -> Iterator[str]:
-    """Yield the words without the full stops of sentences; those of abbreviations stay."""
-    for word, following in zip(words, [*words[1:], ""], strict=True):
-        bare = word.rstrip(".,;:!?\"')]}>") if "." in word else word
-        marks = word[len(bare) :]
-        is_number = bare in ("no", "nos") and following[:1].isdigit()
-        if "." in marks and not is_number and not ABBREVIATION.fullmatch(bare):
-            marks = marks.replace(".", " ")
-        if bare.startswith(".") and not bare[1:2].isdigit():
-            bare = bare.lstrip(".")
-        yield bare + marks
-    yield "."  # the last full stop is the only one that the Treebank's rules split off
+    return treebank_words(plain_marks(caption.lower()))
 
 
 class Vocabulary:
@@ -120,7 +83,8 @@ class Vocabulary:
         if not frequent:
             raise ValueError(
                 f"No word occurs {vocab_threshold} times in the captions; the most frequent, "
-                f"{ranked[0]!r}, occurs {counts[ranked[0]]} times: lower --vocab-threshold."
+                f"{ranked[0]!r}, occurs {plural(counts[ranked[0]], 'time')}: lower "
+                "--vocab-threshold."
             )
         return cls(special + frequent[:max_size], tokenizer)
 

@@ -32,15 +32,15 @@ def machine() -> str:
     return f"{what}, {dtype}, torch {torch.__version__}, torchvision {torchvision.__version__}"
 
 
-def report(title: str, rows: list[dict], notes: str = "") -> None:
-    """Print a table and append it to results.md, with date and machine."""
+def report(title: str, rows: list[dict], notes: str = "", results: Path = RESULTS) -> None:
+    """Print a table and append it to the page of results, with date and machine."""
     head = list(rows[0])
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
     lines += [f"| {' | '.join(str(row.get(key, '')) for key in head)} |" for row in rows]
     text = f"\n## {title}\n\n{date.today()}, {machine()}\n\n" + "\n".join(lines) + "\n"
     text += f"\n{notes}\n" if notes else ""
     print(text)
-    with open(RESULTS, "a", encoding="utf-8") as file:
+    with open(results, "a", encoding="utf-8") as file:
         file.write(text)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/decoders.py                        all of it; more than an hour on 2 cores
     python benchmarks/decoders.py --decoders lstm gru --seeds 2 --epochs 3
 
-Writes benchmarks/decoders.json, benchmarks/decoders.md and images/decoders.png. It may be stopped:
-finished runs stay in --runs, and the next call continues from there.
+Writes benchmarks/numbers/decoders.json, benchmarks/decoders.md and images/decoders.png. It may be
+stopped: finished runs stay in --runs, and the next call continues from there.
 
 Scores are of the validation pictures' greedy captions, with the weights of the best epoch. The last
 three columns are checked against ground truth: of the objects that captions name, those that are
@@ -14,8 +14,11 @@ those that are correct.
 
 import argparse
 import json
+import shlex
 import statistics
 import sys
+import time
+from datetime import date
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # run from anywhere
@@ -23,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))  # run from anywhere
 import matplotlib.pyplot as plt
 import torch
 
+from benchmarks.common import machine
 from captioning.data.coco import find_split, read_captions
 from captioning.evaluation.scores import evaluate
 from captioning.features.extraction import extract_features
@@ -127,21 +131,22 @@ def spread(results: list[dict], name: str) -> tuple[float, float]:
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
 
-def as_markdown(results: dict[str, list[dict]], args: argparse.Namespace) -> str:
-    """Return the table, a row for each decoder."""
+def as_markdown(numbers: dict) -> str:
+    """Return the table, a row for each decoder.
+
+    numbers   "epochs" and "seeds" of the runs, and their "results": {decoder: [of each seed]}
+    """
     head = ["decoder", *COLUMNS]
     lines = [f"| {' | '.join(head)} |", f"| {' | '.join('---' for _ in head)} |"]
-    for kind, of_seeds in results.items():
+    for kind, of_seeds in numbers["results"].items():
         cells = []
         for name, digits in COLUMNS.values():
             mean, deviation = spread(of_seeds, name)
             error = f" ± {deviation:.{digits}f}" if deviation and name != "parameters" else ""
             cells.append(f"{mean:.{digits}f}{error}")
         lines.append(f"| {kind} | {' | '.join(cells)} |")
-    seeds = f"{args.seeds} seed{'s' if args.seeds > 1 else ''}"
-    about = (
-        f"{args.epochs} epochs, {seeds}: mean ± standard deviation. Validation pictures, greedy."
-    )
+    epochs, seeds = numbers["epochs"], f"{numbers['seeds']} seed{'s' * (numbers['seeds'] > 1)}"
+    about = f"{epochs} epochs, {seeds}: mean ± standard deviation. Validation pictures, greedy."
     return "\n".join([*lines, "", about, "Made by `python benchmarks/decoders.py`.", ""])
 
 
@@ -175,7 +180,7 @@ def main() -> None:
     parser.add_argument(
         "--seeds", type=int, default=3, help="number of runs of each decoder (%(default)s)"
     )
-    parser.add_argument("--epochs", type=int, default=10, help="epochs of each run (%(default)s)")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of each run (%(default)s)")
     parser.add_argument(
         "--runs", default="runs/decoders", help="folder for the weights (%(default)s)"
     )
@@ -185,15 +190,23 @@ def main() -> None:
         if min(args.seeds, args.epochs) < 1:
             raise ValueError("--seeds and --epochs must be 1 or more.")
         scenes_of(args.data)
-        results: dict[str, list[dict]] = {kind: [] for kind in args.decoders}
+        began, results = time.monotonic(), {kind: [] for kind in args.decoders}
         for seed in range(args.seeds):
             for kind in args.decoders:
                 results[kind].append(run(kind, seed, args))
         out = Path(args.out)
-        about = {"epochs": args.epochs, "seeds": args.seeds, "results": results}
-        with atomic_write(out / "benchmarks" / "decoders.json", "w") as file:
-            json.dump(about, file, indent=1)
-        table = as_markdown(results, args)
+        command = shlex.join(["python", "benchmarks/decoders.py", *sys.argv[1:]])
+        numbers = {"epochs": args.epochs, "seeds": args.seeds, "results": results}
+        record = {
+            "commands": {command: round(time.monotonic() - began, 1)},
+            "date": str(date.today()),
+            "machine": machine(),
+            "numbers": numbers,
+        }
+        with atomic_write(out / "benchmarks" / "numbers" / "decoders.json", "w") as file:
+            json.dump(record, file, indent=1)
+            file.write("\n")
+        table = as_markdown(numbers)
         with atomic_write(out / "benchmarks" / "decoders.md", "w") as file:
             file.write(table)
         draw(results, out / "images" / "decoders.png")

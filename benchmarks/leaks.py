@@ -1,6 +1,6 @@
 """Which leaks `prepare.py check` finds: copies of photos, changed as people and programs do.
 
-    python benchmarks/leaks.py --data data/flickr8k [--pairs 200]
+    python benchmarks/leaks.py --data data/flickr8k [--pairs 200] [--seed 1]
 
 Copies of photos drawn by lot are compared with all photos of a prepared dataset. Then all its
 photos are compared with each other, where a pair that is not the same file is a false alarm; last,
@@ -96,12 +96,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", default="data/flickr8k", help="prepared folder")
     parser.add_argument("--pairs", type=int, default=200, help="copies of each kind")
+    parser.add_argument("--seed", type=int, default=0, help="of the photos that are copied")
     args = parser.parse_args()
     with cli_errors(), tempfile.TemporaryDirectory() as scratch:
         splits = [read_captions(args.data, split) for split in annotation_files(args.data)]
         paths = [photo.path for captions in splits for photo in captions.photos]
         everything = thumbnails(paths)
-        chosen = random.Random(0).sample(range(len(paths)), args.pairs)
+        chosen = random.Random(args.seed).sample(range(len(paths)), args.pairs)
         rows = []
         for name, (change, quality) in CHANGES.items():
             copies = [copy(paths[i], Path(scratch, f"{i}.jpg"), change, quality) for i in chosen]
@@ -124,7 +125,8 @@ def main() -> None:
             f"{len(same)} of them the same bytes, so {len(alike) - len(same)} false alarms. "
             f"At the size of COCO 2017, 5,000 thumbnails with 118,287: {coco_seconds:.0f} s."
         )
-        report(f"Leaks: copies found among {len(paths):,} photos of {args.data}", rows, notes)
+        title = f"Leaks: copies found among {len(paths):,} photos of {args.data}, seed {args.seed}"
+        report(title, rows, notes)
 
 
 if __name__ == "__main__":

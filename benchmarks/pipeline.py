@@ -25,7 +25,7 @@ from PIL import Image
 from torch import nn
 from torchvision import transforms
 
-from benchmarks.common import machine, rate, report, synchronize, timed, tokenizer
+from benchmarks.common import RESULTS, machine, rate, report, synchronize, timed, tokenizer
 from captioning.data.coco import CaptionSet, read_captions
 from captioning.data.photos import read_photo
 from captioning.device import get_device
@@ -185,6 +185,9 @@ def main() -> None:
     parser.add_argument(
         "--no-check", action="store_true", help="skip the float32 run, which takes minutes"
     )
+    parser.add_argument(
+        "--results", type=Path, default=RESULTS, help="page to append the table to (%(default)s)"
+    )
     args = parser.parse_args()
     print(machine())
     device, stages = get_device(), {}
@@ -224,7 +227,7 @@ def main() -> None:
         title = (
             f"Pipeline: {len(captions.photos):,} photos, {len(words):,} captions, {EPOCHS} epochs"
         )
-        report(title, rows, notes)
+        report(title, rows, notes, args.results)
         print(
             f"from JPEG files to the weights of epoch {EPOCHS}: {total / naive / seconds:.1f} times"
         )

@@ -4,6 +4,7 @@
     text_lines(path)     its lines that are not blank, numbered
     read_paths(path)     its lines as names of files that may exist
     decode(data, name)   bytes -> text
+    plural(count, noun)  "1 photo", "2,000 photos"
 
 UTF-8, UTF-16 and UTF-32 are recognized, with and without a byte order mark; any other encoding is
 guessed, with a note that names the guess. Lines end with a line feed, whatever they ended with.
@@ -166,3 +167,12 @@ def _read_bytes(path: PathLike) -> bytes:
 def file_name(path: PathLike) -> str:
     """Return how errors name the file that is read."""
     return "standard input" if str(path) == STDIN else str(path)
+
+
+def plural(count: int, one: str, several: str = "") -> str:
+    """Return a count with its noun: "1 photo", "2,000 photos".
+
+    several  the noun for other counts than 1, where an s is not enough: "captions are" for
+             "caption is"
+    """
+    return f"{count:,} {one if count == 1 else several or one + 's'}"

@@ -17,11 +17,11 @@ class PageClient:
     def __init__(self, address: str):
         self.client = Client(address, verbose=False, httpx_kwargs={"timeout": ANSWER_WITHIN})
 
-    def ask(self, photo: Path | dict, name: str, beam_size: int = 3, alpha: float = 0.7) -> dict:
+    def ask(self, photo: Path | dict, name: str, **options: object) -> dict:
         """Return the answer of the call `/caption`; raises TimeoutError where there is none."""
         upload = photo if isinstance(photo, dict) else handle_file(photo)
         deadline = time.monotonic() + ANSWER_WITHIN
-        job = self.client.submit(upload, name, beam_size, alpha, api_name="/caption")
+        job = self.client.submit(upload, name, **options, api_name="/caption")
         answer = job.result(timeout=ANSWER_WITHIN)
         while self.client.stream_open:  # an answer may be lost on a stream that is being closed
             if time.monotonic() > deadline:

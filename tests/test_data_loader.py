@@ -52,7 +52,7 @@ def test_a_very_long_caption_is_cut_with_a_note(capsys):
     assert batch[0].tolist() == [vocab.start, *vocab.encode(captions[0])[1:101], vocab.pad]
     assert batch[2].tolist() == vocab.encode(captions[2]), "a caption of the limit is whole"
     assert packed.lengths.tolist() == [101, 4, 102]
-    note = "note: 1 captions are longer than 100 words; their rest is left out\n"
+    note = "note: 1 caption is longer than 100 words; the rest is left out\n"
     assert capsys.readouterr().out in (note, "")  # once a process
     assert PackedCaptions(captions, [0] * 3, vocab, max_words=1).lengths.tolist() == [2, 2, 2]
 

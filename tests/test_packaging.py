@@ -41,7 +41,7 @@ def test_the_version_is_the_same_everywhere():
 @pytest.mark.parametrize("file", ["Dockerfile", "tools/make_space.py", ".pre-commit-config.yaml"])
 def test_lower_bounds_repeated_elsewhere_agree(file):
     known = requirements("requirements.txt") + requirements("requirements-extra.txt")
-    bounds = dict(requirement.split(">=") for requirement in known)
+    bounds = dict(re.split(">=|==", requirement) for requirement in known)
     repeated = re.findall(r"\b([a-z][a-z-]*)>=([\d.]+)", read(file))
     assert repeated
     for name, bound in repeated:

@@ -8,7 +8,7 @@ import pytest
 
 from captioning.files import read_json, read_json_list
 from captioning.scripts import is_unspaced, join_unspaced, nfc, plain_marks
-from captioning.text import read_paths, read_text, text_lines
+from captioning.text import plural, read_paths, read_text, text_lines
 from vocabulary import tokenize
 
 CAPTIONS = {
@@ -152,3 +152,14 @@ def test_characters_are_joined_again_and_other_words_are_not():
     assert not is_unspaced("Кошка на дороге")
     assert plain_marks("a dog") == "a dog"
     assert nfc("e\u0301") == "\u00e9"
+
+
+def test_counts_agree_with_their_nouns():
+    assert [plural(n, "photo") for n in (0, 1, 2, 6000)] == [
+        "0 photos",
+        "1 photo",
+        "2 photos",
+        "6,000 photos",
+    ]
+    assert plural(1, "caption is", "captions are") == "1 caption is"
+    assert plural(3, "caption is", "captions are") == "3 captions are"

@@ -84,6 +84,10 @@ def test_text_without_full_stops_has_the_tokens_of_nltk(text):
         ("The U.S. flag, St. Louis", ["the", "u.s.", "flag", "st.", "louis"]),
         ("No. 5 said no. Then 3.5", ["no.", "5", "said", "no", "then", "3.5"]),
         ("Washington D.C.", ["washington", "d.c."]),
+        ("A.", ["a"]),
+        ("It is the letter B.", ["it", "is", "the", "letter", "b"]),
+        ("He can't see plan B!.", ["he", "ca", "n't", "see", "plan", "b"]),
+        ("J. Smith lives in the U.S.", ["j.", "smith", "lives", "in", "the", "u.s."]),
         ("\u72ac\u304c\u8d70\u308b", ["\u72ac", "\u304c", "\u8d70", "\u308b"]),
         ("", []),
     ],
@@ -98,6 +102,7 @@ SENTENCES = [
     "No. 5 jumps; the other says no. Then 3.5 miles", "A man in a t-shirt. A dog.",
     "A dog... and a cat (asleep).", "The man’s dog doesn't bark. It’s 1,000 lbs. of fun.",
     "A man . . A dog", "The U.S. flag. A crowd!", "cannot see, gonna wave", "Washington D.C.",
+    "J. Smith lives in the U.S.",
 ]  # fmt: skip
 
 

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -144,7 +144,7 @@ def last_line(log_file: Path) -> str:
 def show(rows: list[Row], setup: list[str], scratch: Path, jobs: int = JOBS) -> list[str]:
     """Run the setup, then the rows, `jobs` at once; return the ids of those that failed.
 
-    Prints a line for each. Where the setup fails, so do all rows.
+    Prints a line for each as it ends. Where the setup fails, so do all rows.
     """
     logs, variables = ROOT / scratch / "logs", Variables(scratch)
     commands = [line for line in setup if line.strip() and not variables.assign(line)]
@@ -161,9 +161,13 @@ def show(rows: list[Row], setup: list[str], scratch: Path, jobs: int = JOBS) -> 
 
     if not report(*run("setup", " && ".join(commands))):
         return [row.id for row in rows]
-    with ThreadPoolExecutor(jobs) as pool:
-        done = pool.map(lambda row: run(row.id, row.command), rows)
-        return [name for name, *rest in done if not report(name, *rest)]
+    pool = ThreadPoolExecutor(jobs)
+    try:  # the last rows first: the notebooks take longest
+        started = [pool.submit(run, row.id, row.command) for row in reversed(rows)]
+        works = {done.result()[0]: report(*done.result()) for done in as_completed(started)}
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return [row.id for row in rows if not works[row.id]]
 
 
 def main() -> None:

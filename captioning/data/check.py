@@ -31,6 +31,7 @@ from captioning.data.leaks import DECODED_SIDE, THUMBNAIL_SIZE, near_duplicates,
 from captioning.data.names import is_plain_name, names_in
 from captioning.device import parallel_map
 from captioning.scripts import is_unspaced, nfc
+from captioning.text import plural
 from vocabulary import tokenize
 
 VOCAB_THRESHOLD = 5  # occurrences that training asks of a word by default
@@ -38,28 +39,28 @@ MAX_PAIRS = 10_000  # duplicates after which the search ends
 MOJIBAKE = re.compile("\ufffd|[\ud800-\udfff]|Ã[\x80-\xbf]|â\x80|â€")
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
-PROBLEMS = {
-    "bad annotations": "annotation files that cannot be read",
-    "missing": "photos that are missing",
-    "empty": "photos of 0 bytes",
-    "broken": "photos that cannot be decoded to the end",
-    "leaked": "photos in two splits (or nearly alike: compare the two, and remove one of them)",
-    "unknown photo": "captions of a photo that is not listed",
-    "empty caption": "captions without a word",
-    "long caption": f"captions of more than {MAX_CAPTION_WORDS} words, which training cuts",
-    "control characters": "captions with control characters",
-    "wrong encoding": "captions decoded with the wrong encoding",
+PROBLEMS = {  # kind -> (what is counted, what is wrong with it)
+    "bad annotations": ("annotation file", "that cannot be read"),
+    "missing": ("photo", "missing from the folder"),
+    "empty": ("photo", "of 0 bytes"),
+    "broken": ("photo", "that cannot be decoded to the end"),
+    "leaked": ("photo", "in two splits (or nearly alike: compare the two, and remove one of them)"),
+    "unknown photo": ("caption", "of a photo that is not listed"),
+    "empty caption": ("caption", "without a word"),
+    "long caption": ("caption", f"of more than {MAX_CAPTION_WORDS} words, which training cuts"),
+    "control characters": ("caption", "with control characters"),
+    "wrong encoding": ("caption", "decoded with the wrong encoding"),
 }
 NOTES = {
-    "other split": "annotation files of a split that is not train, val or test: nothing reads them",
-    "rare words": "training sets without a word that is frequent enough",
-    "unspaced": "captions in a script without spaces, whose characters count as words",
-    "uncaptioned": "photos listed without a caption, never trained on",
-    "unlisted": "files beside the photos that no annotation lists",
-    "duplicate": "photos that occur twice in one split",
-    "grayscale": "grayscale photos",
-    "CMYK": "photos in CMYK, the colors of print",
-    "rotated": "photos with an EXIF rotation",
+    "other split": ("annotation file", "of a split other than train, val and test: never read"),
+    "rare words": ("training set", "without a word that is frequent enough"),
+    "unspaced": ("caption", "in a script without spaces, whose characters count as words"),
+    "uncaptioned": ("photo", "listed without a caption, never trained on"),
+    "unlisted": ("file", "beside the photos that no annotation lists"),
+    "duplicate": ("photo", "listed twice in one split, or nearly so"),
+    "grayscale": ("photo", "in shades of gray"),
+    "CMYK": ("photo", "in CMYK, the colors of print"),
+    "rotated": ("photo", "with an EXIF rotation"),
 }
 
 
@@ -191,13 +192,13 @@ def check_leaks(report: Report, thumbnails: dict[str, tuple[list[str], np.ndarra
 def as_text(report: Report, examples: int = 3) -> str:
     """Return the report as lines, problems first, with a few examples of each kind."""
     lines = [
-        f"{split}: {counts['photos']} photos, {counts['captions']} captions"
+        f"{split}: {plural(counts['photos'], 'photo')}, {plural(counts['captions'], 'caption')}"
         for split, counts in report.splits.items()
     ]
     for meanings, label in ((PROBLEMS, "problem"), (NOTES, "note")):
-        for kind, meaning in meanings.items():
+        for kind, (noun, meaning) in meanings.items():
             if found := report.found.get(kind):
-                lines.append(f"{label}: {len(found)} {meaning}")
+                lines.append(f"{label}: {plural(len(found), noun)} {meaning}")
                 lines += [f"    {place!r}"[:200] for place in found[:examples]]
     lines.append("fit to train on" if report.fit else "NOT fit to train on: fix the problems first")
     return "\n".join(lines)

@@ -9,6 +9,7 @@ annotations.py reads the files; `prepare.py check`, training and scoring refuse 
 """
 
 import functools
+import os
 import sys
 from collections import Counter
 from collections.abc import Container, Mapping, Sequence
@@ -27,6 +28,7 @@ from captioning.data.annotations import (
 from captioning.data.names import is_plain_name, names_in
 from captioning.files import PathLike, read_json
 from captioning.scripts import nfc
+from captioning.text import plural
 
 __all__ = [
     "CaptionSet",
@@ -43,20 +45,49 @@ __all__ = [
 def image_ids(annotations: PathLike | None, paths: Sequence[Path]) -> list[ImageId]:
     """Return the id that an annotation file gives each photo; without a file, the photo's stem.
 
-    Photos with the same stem in two folders keep their paths.
+    Raises ValueError where the file does not list a photo, or where two photos have the name of one
+    that it lists.
     """
     if annotations is None:
-        count = Counter(path.stem for path in paths)
-        return [path.stem if count[path.stem] == 1 else path.as_posix() for path in paths]
+        return [*stem_ids(paths)]
     images = parse_images(annotations, read_json(annotations))
     ids = {nfc(image["file_name"]): image["id"] for image in images}
     unlisted = [path.name for path in paths if nfc(path.name) not in ids]
     if unlisted:
         raise ValueError(
-            f"{annotations} does not list {unlisted[0]} ({len(unlisted)} of {len(paths)} photos "
-            "are not listed). Give the annotations of these photos."
+            f"{annotations} does not list {unlisted[0]} ({len(unlisted)} of "
+            f"{plural(len(paths), 'photo')} not listed). Give the annotations of these photos."
         )
+    named: dict[str, Path] = {}
+    for path in paths:
+        other = named.setdefault(nfc(path.name), path)
+        if os.path.abspath(other) != os.path.abspath(path):
+            raise ValueError(
+                f"{annotations} lists {path.name} once, but both {other} and {path} are given. "
+                "Give only the photos of these annotations."
+            )
     return [ids[nfc(path.name)] for path in paths]
+
+
+def stem_ids(paths: Sequence[Path]) -> list[str]:
+    """Return the stem of each photo; where two photos share it, more of their paths.
+
+    These get their path below the folder that they have in common, with the suffix if needed.
+    """
+    places = [os.path.abspath(path) for path in paths]
+    stems = Counter(Path(place).stem for place in set(places))
+    alike = {place for place in places if stems[Path(place).stem] > 1}
+    try:
+        folder = os.path.commonpath([os.path.dirname(place) for place in alike])
+    except ValueError:  # there are none, or they are on several drives of Windows
+        folder = ""
+    below = {place: Path(place.removeprefix(folder).lstrip(os.sep)) for place in alike}
+    bare = Counter(path.with_suffix("") for path in below.values())
+    ids = {place: Path(place).stem for place in places}
+    for place, path in below.items():
+        short = path.with_suffix("")
+        ids[place] = (short if bare[short] == 1 else path).as_posix()
+    return [ids[place] for place in places]
 
 
 def read_references(path: PathLike) -> tuple[dict[ImageId, list[str]], dict[ImageId, str]]:
@@ -199,7 +230,8 @@ def photo_files(annotations: Annotations, folder: Path) -> dict[ImageId, str]:
     missing = [names[image_id] for image_id, name in found.items() if not name]
     if missing:
         raise FileNotFoundError(
-            f"{annotations.path} names {len(missing)} of {len(names)} photos that are not in "
-            f"{folder}, the first is {missing[0]}. Copy them there, or prepare the data again."
+            f"{annotations.path} names {plural(len(missing), 'photo')} (of {len(names)}) that "
+            f"cannot be found in {folder}, first {missing[0]}. Copy what is missing there, or "
+            "prepare the data again."
         )
     return found

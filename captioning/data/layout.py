@@ -23,6 +23,7 @@ from captioning.data.decode import open_photo
 from captioning.data.sources import Collection, SourcePhoto, Splits
 from captioning.files import atomic_write
 from captioning.scripts import is_unspaced
+from captioning.text import plural
 
 KINDS = ("captions", "instances", "image_info")  # of annotation files, for each split
 
@@ -49,25 +50,24 @@ def usable_photos(collection: Collection, partial: bool) -> Splits:
     splits = collection.splits
     check_unique(splits)
     kept: Splits = {}
-    left_out: dict[str, list[SourcePhoto]] = {"missing": [], "unreadable": [], "uncaptioned": []}
+    left_out: dict[str, list[str]] = {}  # kind -> what is wrong with each photo
     for split, photos in splits.items():
         for photo in tqdm(photos, desc=f"opening {split}", disable=None):
-            reason = why_unusable(photo, split not in collection.uncaptioned)
-            if reason:
-                left_out[reason].append(photo)
+            kind, cause = why_unusable(photo, split not in collection.uncaptioned)
+            if kind:
+                origin = f" ({photo.origin})" if photo.origin else ""
+                left_out.setdefault(kind, []).append(f"{cause}{origin}")
             else:
                 kept.setdefault(split, []).append(photo)
     total = sum(len(photos) for photos in splits.values())
-    for reason, photos in left_out.items():
-        if not photos:
-            continue
-        first = f"{photos[0].path}" + (f" ({photos[0].origin})" if photos[0].origin else "")
-        if reason != "uncaptioned" and not partial:
+    for kind, causes in sorted(left_out.items()):
+        if kind != "uncaptioned" and not partial:
             raise ValueError(
-                f"{len(photos)} of {total} photos are {reason}, the first is {first}. "
-                "Fetch them again, or add --partial to leave them out."
+                f"Of {plural(total, 'photo')}, {plural(len(causes), f'is {kind}', f'are {kind}')}: "
+                f"{causes[0]}. Replace what is {kind}, or add --partial to leave it out."
             )
-        print(f"note: left out {len(photos)} {reason} photos, such as {first}", file=sys.stderr)
+        count = plural(len(causes), f"{kind} photo")
+        print(f"note: left out {count}, such as: {causes[0]}", file=sys.stderr)
     if not kept:
         raise ValueError("No photo has a caption. Check the folder that you gave.")
     return kept
@@ -89,18 +89,21 @@ def check_unique(splits: Splits) -> None:
                 ids.add(number)
 
 
-def why_unusable(photo: SourcePhoto, needs_caption: bool = True) -> str:
-    """Return why a photo cannot be used, "" where it can; records its width and height."""
+def why_unusable(photo: SourcePhoto, needs_caption: bool = True) -> tuple[str, str]:
+    """Return why a photo cannot be used: one word, and the cause; ("", "") where it can be.
+
+    Its width and height are recorded.
+    """
     if not os.path.isfile(photo.path):
-        return "missing"
+        return "missing", str(photo.path)
     if needs_caption and not photo.captions:
-        return "uncaptioned"
+        return "uncaptioned", str(photo.path)
     try:
         width, height = open_photo(photo.path)[0].size  # `prepare.py check` decodes all of it
-    except (OSError, ValueError):
-        return "unreadable"
+    except (OSError, ValueError) as error:
+        return "unreadable", str(error).removesuffix(".")
     photo.record = {"width": width, "height": height, **photo.record}
-    return ""
+    return "", ""
 
 
 def write_layout(collection: Collection, out: Path, link: bool, partial: bool) -> None:
@@ -140,11 +143,13 @@ def write_layout(collection: Collection, out: Path, link: bool, partial: bool) -
     for split, content in contents.items():
         with atomic_write(out / "annotations" / files[split], "w") as file:
             json.dump(content, file)
-        print(f"{split}: {len(content['images'])} photos, {len(content['annotations'])} captions")
+        count = plural(len(content["images"]), "photo")
+        print(f"{split}: {count}, {plural(len(content['annotations']), 'caption')}")
     entries = (entry for content in contents.values() for entry in content["annotations"])
     if unspaced := sum(is_unspaced(entry["caption"]) for entry in entries):
         script = "a script without spaces between words: each character counts as a word"
-        print(f"note: {unspaced} captions are in {script}", file=sys.stderr)
+        count = plural(unspaced, "caption is", "captions are")
+        print(f"note: {count} in {script}", file=sys.stderr)
 
 
 def set_aside(folder: Path, kept: set[str]) -> None:

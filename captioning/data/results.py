@@ -15,6 +15,7 @@ from typing import Any
 from captioning.data.annotations import ID_TYPES, ImageId, official_id, parse_entries
 from captioning.files import PathLike, read_json_list
 from captioning.scripts import nfc
+from captioning.text import plural
 
 START = re.compile(r"<(?:start|bos|sos|s|pad)>|^\s*startseq\b", re.IGNORECASE)
 END = re.compile(r"</s>|<(?:end|eos)>|\bendseq\s*$", re.IGNORECASE)
@@ -54,8 +55,9 @@ def read_results(
     missing = [image for image in references if image not in found]
     for images, what in ((unknown, "of photos not in the annotations"), (missing, "missing")):
         if images and not partial:
+            count = plural(len(images), "caption is", "captions are")
             raise ValueError(
-                f"{path}: {len(images)} captions are {what}, the first of image {images[0]!r}. "
+                f"{path}: {count} {what}, the first of image {images[0]!r}. "
                 "Give the annotations of the same split, or --partial to score the others."
             )
     return {image: found[image] for image in references if image in found}

@@ -35,6 +35,7 @@ from captioning.features.cache import (
 from captioning.features.fast_network import FastBackbone
 from captioning.files import PathLike, exclusive, readable_write_errors
 from captioning.safe_load import LOAD_ERRORS
+from captioning.text import plural
 from model import EncoderCNN
 
 __all__ = ["FeatureCache", "extract_features", "transform_of"]
@@ -84,7 +85,7 @@ def extract_features(
             cache = FeatureCache(folder)
     if cache.unreadable and distributed.rank() == 0:
         first = next(iter(cache.unreadable.values()))
-        print(f"left out {len(cache.unreadable)} unreadable photos, the first: {first}")
+        print(f"left out {plural(len(cache.unreadable), 'unreadable photo')}, the first: {first}")
     return cache
 
 
@@ -177,10 +178,10 @@ def fill_cache(
         for number, rows in enumerate(rounds, 1):
             done = min(cache.done + number * step * distributed.world_size(), len(photos))
             crops = list(read_views(rows, read_ahead, reader, unreadable))
-            with readable_write_errors(path, CACHE_HINT):
-                if crops:
-                    images = reader.base.normalize(torch.cat(crops).to(device))
-                    features = backbone(images, spec["grid"]).half().cpu().numpy()
+            if crops:
+                images = reader.base.normalize(torch.cat(crops).to(device))
+                features = backbone(images, spec["grid"]).half().cpu().numpy()
+                with readable_write_errors(path, CACHE_HINT):
                     file.seek(cache.array.offset + rows.start * cache.array[0].nbytes)
                     file.write(features.tobytes())
             if number - saved >= SAVE_EVERY or done == len(photos):

@@ -91,7 +91,7 @@ class FastBackbone:
         fast = to_mixed_precision(fold_batchnorm(network), device, dtype).eval()
         compiles = num_images >= COMPILE_FROM and can_compile(device)
         self.network: Callable[[Tensor], Tensor] = (
-            torch.compile(fast, options={"freezing": True}) if compiles else fast
+            torch.compile(fast, dynamic=False, options={"freezing": True}) if compiles else fast
         )
         self.device, self.batch_size, self.grid = device, batch_size, backbone.grid
         self.tta = backbone.tta if tta is None else tta

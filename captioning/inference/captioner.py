@@ -7,14 +7,16 @@
 The same photo gets the same caption, alone or in a folder.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import torch
 from PIL import Image
+from torch import Tensor
 
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.device import compute_dtype, get_device, parallel_map
@@ -24,6 +26,7 @@ from captioning.inference.ensemble import DecoderEnsemble, EncoderEnsemble, load
 from captioning.inference.sampling import sample
 from captioning.inference.search import PAD, Hypothesis, beam_search
 from captioning.models.decoder import Decoder
+from captioning.models.familiarity import Judgment
 from model import EncoderCNN
 from vocabulary import Vocabulary
 
@@ -41,6 +44,17 @@ class Caption:
     score: float  # logprob over the length penalty; see search.beam_search
     logprob: float
     words: tuple[int, ...]
+    judgment: Judgment | None = None  # of the photo, where the captioner has a familiarity
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them: a drawn caption has no score, null in JSON."""
+        fields = asdict(self)
+        if self.judgment is None:
+            del fields["judgment"]
+        return {
+            name: None if isinstance(value, float) and not math.isfinite(value) else value
+            for name, value in fields.items()
+        }
 
 
 class Captioner:
@@ -57,6 +71,7 @@ class Captioner:
         self.encoder, self.decoder = encoder.to(device).eval(), decoder.to(device).eval()
         self.transform = PhotoTransform(**encoder.backbone.transform)
         self.toy_only = encoder.backbone.toy_only
+        self.familiarity = encoder.familiarity if isinstance(encoder, EncoderCNN) else None
         dtype = compute_dtype(self.device)
         self.backbone = FastBackbone(encoder.backbone, self.device, dtype, ENCODE_BATCH)
 
@@ -74,15 +89,25 @@ class Captioner:
         return cls(*load_ensemble(*pairs, weights, target), target)
 
     @torch.inference_mode()
-    def features(self, photos: list[Image.Image]) -> Any:
-        """photos -> features (B, P, E); a list of such for an ensemble, one for each member"""
+    def grid(self, photos: list[Image.Image]) -> Tensor:
+        """photos -> grid (B, P, D) of the frozen network"""
         pixels = torch.stack([self.transform.resize_and_crop(photo) for photo in photos])
         grids = [
             self.backbone(self.transform.normalize(part.to(self.device)))
             for part in pixels.split(ENCODE_BATCH)
         ]
-        return self.encoder.embed(torch.cat(grids))  # (B, P, D) -> (B, P, E)
+        return torch.cat(grids)
 
+    @torch.inference_mode()
+    def features(self, photos: list[Image.Image]) -> Any:
+        """photos -> features (B, P, E); a list of such for an ensemble, one for each member"""
+        return self.encoder.embed(self.grid(photos))
+
+    def judge(self, grid: Tensor) -> Sequence[Judgment | None]:
+        """grid (B, P, D) -> what the image network makes of each photo; None where unknown"""
+        return self.familiarity.judge(grid) if self.familiarity else [None] * len(grid)
+
+    @torch.inference_mode()
     def caption(
         self,
         photos: Sequence[Image.Image | PathLike],
@@ -107,15 +132,27 @@ class Captioner:
         max_words = self.decoder.max_words if max_words is None else max_words
         if n_best < 1 or max_words < 1:
             raise ValueError("n_best and max_words must be 1 or more.")
+        if no_repeat_ngram_size < 0:
+            raise ValueError("no_repeat_ngram_size must be 0 or more words.")
+        if temperature == 0 and (top_k != 0 or top_p != 1):
+            raise ValueError(
+                "top_k and top_p choose among words that are drawn at random: they need a "
+                "temperature above 0."
+            )
         min_side = self.transform.min_side
         images = [p if isinstance(p, Image.Image) else read_photo(p, min_side) for p in photos]
-        features = self.features(images)
+        grid = self.grid(images)
+        judgments = self.judge(grid)
+        features: Any = self.encoder.embed(grid)
         if temperature == 0:
             found = beam_search(
                 self.decoder, features, beam_size, alpha, max_words, n_best,
                 no_repeat_ngram_size=no_repeat_ngram_size,
             )  # fmt: skip
-            return [[self.as_caption(h) for h in hypotheses] for hypotheses in found]
+            return [
+                [self.as_caption(h, judgment) for h in hypotheses]
+                for hypotheses, judgment in zip(found, judgments, strict=True)
+            ]
         samples = [
             sample(
                 self.decoder, features, seed + i, temperature, top_k, top_p, max_words,
@@ -123,15 +160,20 @@ class Captioner:
             ).tolist()
             for i in range(n_best)
         ]  # fmt: skip
-        return [[self.as_caption(ids) for ids in drawn] for drawn in zip(*samples, strict=True)]
+        return [
+            [self.as_caption(ids, judgment) for ids in drawn]
+            for *drawn, judgment in zip(*samples, judgments, strict=True)
+        ]
 
-    def as_caption(self, found: Hypothesis | list[int]) -> Caption:
+    def as_caption(
+        self, found: Hypothesis | list[int], judgment: Judgment | None = None
+    ) -> Caption:
         """Return the text of what a search found, or of drawn ids, which have no score."""
         if isinstance(found, Hypothesis):
             text = self.vocab.decode(found.words)
-            return Caption(text, found.score, found.logprob, found.words)
+            return Caption(text, found.score, found.logprob, found.words, judgment)
         words = tuple(word for word in found if word not in (PAD, self.vocab.end))
-        return Caption(self.vocab.decode(words), float("nan"), float("nan"), words)
+        return Caption(self.vocab.decode(words), float("nan"), float("nan"), words, judgment)
 
     def caption_stream(
         self, paths: Iterable[Path], **options: Any

@@ -19,6 +19,7 @@ from captioning.data.photos import PhotoTransform
 from captioning.files import PathLike, atomic_write, readable_write_errors, short_message
 from captioning.models.config import DecoderConfig, EncoderConfig
 from captioning.models.decoder import Decoder
+from captioning.models.familiarity import restore
 from captioning.safe_load import LOAD_ERRORS, check_state_dict, safe_load
 from model import EncoderCNN, build_decoder
 from vocabulary import Vocabulary
@@ -63,6 +64,8 @@ def save_pair(
         state = {k: v.detach().cpu() for k, v in encoder.state_dict().items()}
     content: Saved = {"kind": "encoder", "config": dataclasses.asdict(encoder.config)}
     content |= {"transform": encoder.backbone.transform, "fingerprint": fingerprint}
+    if encoder.familiarity:
+        content["familiarity"] = encoder.familiarity.state()
     save(encoder_file, content | pair | {"state_dict": state})
     state = {k: v.detach().cpu() for k, v in decoder.state_dict().items()}
     content = {"kind": "decoder", "config": dataclasses.asdict(decoder.config)}
@@ -167,4 +170,5 @@ def _build_encoder(saved: Saved, weights: str | None, path: PathLike) -> Encoder
     needed = encoder.state_dict() if is_random else trainable_state(encoder)
     if unexpected or set(missing) & set(needed):
         raise ValueError(f"{path} lacks some of the encoder's weights")
+    encoder.familiarity = restore(encoder.config, saved.get("familiarity"))
     return encoder

@@ -65,7 +65,7 @@ class AttentionDecoder(Decoder):
     def _attend(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor]:
         """word (B, E), embedded -> (B, H) for the projection, next state, attention (B, P)."""
         hidden, cell, features, key = state
-        energy = torch.tanh(key + self.query(hidden)[:, None])  # (B, P, H)
+        energy = (key + self.query(hidden)[:, None]).tanh_()  # (B, P, H)
         attention = self.score(energy).squeeze(-1).float().softmax(dim=-1)  # (B, P)
         context = (attention.to(features.dtype)[:, None] @ features)[:, 0]  # (B, E)
         context = self.gate(hidden).sigmoid() * context

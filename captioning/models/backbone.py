@@ -1,6 +1,7 @@
 """Frozen image networks: all of a classifier but its last layers.
 
-    Backbone(name, weights)   any torchvision classifier: ImageNet's, from a file, or random
+    Backbone(name, weights)   any torchvision classifier, or an EfficientNet-Lite: with ImageNet's
+                              weights, those of a file, or random ones
     narrow_resnet50(width)    the drawn dataset's small ResNet-50
     feature_maps, maps_to_grid   images -> maps (B, D, h, w) -> grid (B, P, D)
 
@@ -8,7 +9,10 @@ A Backbone maps images (B, 3, H, W) to a grid (B, P, D): P places (49 for ResNet
 and D features at each (2048); pooled means P = 1, the mean over all places.
 """
 
+import contextlib
 import hashlib
+import io
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,12 @@ from torchvision.models.resnet import Bottleneck
 
 from captioning.data.photos import PhotoTransform
 from captioning.files import short_message
+from captioning.models.efficientnet_lite import (
+    SIZES,
+    EfficientNetLite,
+    input_transform,
+    load_package,
+)
 from captioning.models.layers import cut_network
 from captioning.safe_load import LOAD_ERRORS, check_state_dict, safe_load
 
@@ -31,6 +41,8 @@ IMAGENET_TRANSFORM: Transform = {
     "mean": [0.485, 0.456, 0.406],
     "std": [0.229, 0.224, 0.225],
 }
+HEADS = ("fc.", "classifier.", "head.", "aux1.", "aux2.", "AuxLogits.")  # what may be missing
+PACKAGE = "package"  # in place of a file: the weights that an installed package holds
 MODELS = Path(__file__).parents[2] / "models"
 TOY_WEIGHTS = MODELS / "resnet50_toy.pth"
 
@@ -78,17 +90,19 @@ def load_weights_file(
             PhotoTransform(**loaded["transform"])  # refuses impossible values
             return network, dict(loaded["transform"]), True
         with torch.device("meta"):
-            expected = models.get_model(name, weights=None).state_dict()
-        head = [k for k in expected if k.startswith(("fc.", "classifier.", "head."))]
+            expected = random_classifier(name).state_dict()
+        head = [k for k in expected if k.startswith(HEADS)]
         unused = [] if layer else [k for k in head if k not in state]  # removed below
         zeros = {k: torch.zeros(expected[k].shape) for k in unused}
-        check_state_dict(lambda: models.get_model(name, weights=None), zeros | state)
-        classifier = models.get_model(name, weights=None)
+        check_state_dict(lambda: random_classifier(name), zeros | state)
+        classifier = random_classifier(name)
         classifier.load_state_dict(zeros | state)
+        if hasattr(classifier, "transform_input"):  # GoogLeNet, Inception: scaled as in training
+            classifier.transform_input = True  # type: ignore[assignment]
     except LOAD_ERRORS as error:
         message = short_message(error)
         raise ValueError(f"{path} does not hold weights of {name} ({message}).") from None
-    return cut_network(classifier, name, layer), dict(IMAGENET_TRANSFORM), False
+    return cut_network(classifier, name, layer), default_transform(name), False
 
 
 def feature_maps(network: Callable[[Tensor], Tensor], images: Tensor, tta: bool) -> Tensor:
@@ -107,9 +121,11 @@ def maps_to_grid(maps: Tensor, grid: bool) -> Tensor:
 class Backbone(nn.Module):
     """The frozen part of the encoder: images (B, 3, H, W) -> grid (B, P, D).
 
-    name        a torchvision classifier: resnet50, resnext50_32x4d, mobilenet_v2, vgg16 ...
-    weights     torchvision's enum name ("IMAGENET1K_V1", downloaded once), the path of a state
-                dict, or None for random weights
+    name        a torchvision classifier (resnet50, mobilenet_v2, vgg16 ...), or efficientnet_lite0,
+                1 or 2
+    weights     torchvision's enum name ("IMAGENET1K_V1", downloaded once); "package", those of the
+                installed package of an EfficientNet-Lite, whatever enum name is asked; the path of
+                a state dict; or None for random weights
     grid        keep all P places, or only their mean (P = 1)
     pca         principal components kept of the D features, by a last layer; 0: all
     image_size  side in pixels of the square that it sees, if not that of its training
@@ -131,9 +147,14 @@ class Backbone(nn.Module):
         layer: str | None = None,
     ):
         super().__init__()
-        if name not in models.list_models(module=models):
-            raise ValueError(f"torchvision has no classifier named {name!r}; try resnet50.")
+        if name not in SIZES and name not in models.list_models(module=models):
+            raise ValueError(
+                f"There is no backbone named {name!r}: choose {', '.join(SIZES)} or a classifier "
+                "of torchvision such as resnet50."
+            )
         self.name, self.grid, self.tta = name, grid, tta
+        if weights and name in SIZES and weights.startswith("IMAGENET1K"):
+            weights = PACKAGE
         self.weights_name = Path(weights).name if weights else None
         network, transform, self.toy_only = build_network(name, weights, layer)
         if image_size:
@@ -167,10 +188,21 @@ class Backbone(nn.Module):
 
     @torch.no_grad()
     def map_size(self, side: int, tta: bool) -> torch.Size:
-        """Return (1, D, h, w) for images of side x side pixels."""
-        device = next(self.network.parameters()).device
+        """Return (1, D, h, w) for images of side x side pixels.
+
+        Raises ValueError where the network cannot see images of that size.
+        """
+        device = next((parameter.device for parameter in self.network.parameters()), None)
         image = torch.zeros(1, 3, side, side, device=device)
-        return feature_maps(self.network, image, tta).shape
+        try:
+            with contextlib.redirect_stderr(io.StringIO()):  # a traced network prints its code
+                return feature_maps(self.network, image, tta).shape
+        except (RuntimeError, AssertionError):
+            advice = " or leave out --tta" if tta else ""
+            raise ValueError(
+                f"{self.name} cannot see images of {side} x {side} pixels: choose another size "
+                f"with --image-size{advice}."
+            ) from None
 
     def fingerprint(self, with_pca: bool = False) -> str:
         """Return 16 hex digits that change when any weight of the network does."""
@@ -187,7 +219,11 @@ def build_network(
     name: str, weights: str | None, layer: str | None
 ) -> tuple[nn.Sequential, Transform, bool]:
     """Return the network up to `layer`, its transform, and whether it is a toy (see above)."""
-    if weights and weights in models.get_model_weights(name).__members__:
+    if weights == PACKAGE:
+        if name not in SIZES:
+            raise ValueError(f"No package holds weights of {name}; {', '.join(SIZES)} have one.")
+        return cut_network(load_package(name), name, layer), default_transform(name), False
+    if weights and name not in SIZES and weights in models.get_model_weights(name).__members__:
         recipe = models.get_model_weights(name)[weights].transforms()
         transform = {
             "resize": recipe.resize_size[0],
@@ -205,8 +241,21 @@ def build_network(
         return cut_network(classifier, name, layer), transform, False
     if weights:
         return load_weights_file(resolve_weights(weights), name, layer)
-    classifier = models.get_model(name, weights=None)
-    return cut_network(classifier, name, layer), dict(IMAGENET_TRANSFORM), False
+    return cut_network(random_classifier(name), name, layer), default_transform(name), False
+
+
+def random_classifier(name: str) -> nn.Module:
+    """Return the whole classifier with random weights."""
+    if name in SIZES:
+        return EfficientNetLite(name)
+    with warnings.catch_warnings():  # GoogLeNet's and Inception's, about their initialization
+        warnings.simplefilter("ignore", FutureWarning)
+        return models.get_model(name, weights=None)
+
+
+def default_transform(name: str) -> Transform:
+    """Return the transform of a classifier where its weights do not state another one."""
+    return input_transform(name) if name in SIZES else dict(IMAGENET_TRANSFORM)
 
 
 def resolve_weights(weights: str) -> Path:

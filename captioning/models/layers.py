@@ -7,19 +7,32 @@ Nodes are named as torchvision's feature extraction does (`get_graph_node_names`
 maps (B, D, h, w); a vector (B, D) becomes maps of one place, channels-last maps are transposed.
 """
 
+import warnings
 from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
 from torchvision.models.feature_extraction import create_feature_extractor, get_graph_node_names
 
+from captioning.models.efficientnet_lite import SamePadConv2d
+
 PROBE_SIZE = 224  # pixels
+TRACER = {"leaf_modules": [SamePadConv2d]}  # its padding depends on the size of the image
 
 
 class ToMaps(nn.Module):
-    """(B, D, h, w), (B, h, w, D) or (B, D) -> maps (B, D, h, w)"""
+    """(B, D, h, w), (B, h, w, D) or (B, D) -> maps (B, D, h, w); ValueError for anything else"""
+
+    def __init__(self, layer: str):
+        super().__init__()
+        self.layer = layer
 
     def forward(self, x: Tensor) -> Tensor:
+        if not isinstance(x, Tensor) or x.dim() not in (2, 4):
+            raise ValueError(
+                f"The layer {self.layer} gives neither feature maps (B, D, h, w) nor a vector "
+                "(B, D) for each image; choose another one with --backbone-layer."
+            )
         if x.dim() == 2:
             return x[:, :, None, None]
         return x.permute(0, 3, 1, 2) if is_channels_last(x.shape) else x
@@ -66,25 +79,37 @@ def cut_network(classifier: nn.Module, name: str, layer: str | None = None) -> n
             if not is_channels_last(maps.shape):
                 return features  # VGG, MobileNet, EfficientNet, DenseNet ...
         layer = last_map(classifier, name)
-    _, nodes = get_graph_node_names(classifier.eval())
+    nodes = layer_names(classifier)
     if layer not in nodes:
         raise ValueError(
             f"{name} has no layer {layer!r}; the last of its {len(nodes)} layers are "
             f"{', '.join(nodes[-8:])}."
         )
-    extractor = create_feature_extractor(
-        classifier, train_return_nodes=[layer], eval_return_nodes=[layer]
-    )
-    return nn.Sequential(OrderedDict(body=OneOutput(extractor, layer), maps=ToMaps()))
+    body = OneOutput(extract_layers(classifier, [layer]), layer)
+    return nn.Sequential(OrderedDict(body=body, maps=ToMaps(layer)))
+
+
+def layer_names(classifier: nn.Module) -> list[str]:
+    """Return the names of all layers in the order in which they run."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that training may run others
+        return get_graph_node_names(classifier.eval(), tracer_kwargs=TRACER)[1]
+
+
+def extract_layers(classifier: nn.Module, layers: list[str]) -> nn.Module:
+    """Return a network, images -> {layer: its output}."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return create_feature_extractor(
+            classifier, train_return_nodes=layers, eval_return_nodes=layers, tracer_kwargs=TRACER
+        )
 
 
 def last_map(classifier: nn.Module, name: str) -> str:
     """Return the name of the last layer whose output is a feature map."""
     try:
-        _, nodes = get_graph_node_names(classifier.eval())
-        extractor = create_feature_extractor(
-            classifier, train_return_nodes=nodes, eval_return_nodes=nodes
-        ).eval()
+        nodes = layer_names(classifier)
+        extractor = extract_layers(classifier, nodes).eval()
         with torch.no_grad():
             outputs = extractor(torch.zeros(1, 3, PROBE_SIZE, PROBE_SIZE))
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:

@@ -26,6 +26,7 @@ from model import DECODERS, NEEDS_GRID
 
 INITS = tuple(INITIALIZERS)
 SEVERAL = tuple[str, ...]  # a flag that takes one value or more
+NUMBERS = tuple[int, ...]
 MAX_DECODERS = 5
 
 
@@ -35,6 +36,10 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     data: str | SEVERAL = option(
         "data/toy", "folder in COCO's layout (see prepare.py, toy_coco.py), or several folders"
     )
+    passes: int | NUMBERS = option(
+        1, "passes through the training photos of each data folder in an epoch, a number for each; "
+        "more for a small folder among large ones", ge=1,
+    )  # fmt: skip
     vocab_threshold: int = option(
         5, "minimum number of occurrences of a word in the vocabulary", ge=1
     )
@@ -150,13 +155,26 @@ class TrainConfig(EncoderConfig, DecoderOptions):
             if not isinstance(value, str):
                 value = tuple(map(os.fspath, value))
                 setattr(self, name, value[0] if len(value) == 1 else value)
+        if not isinstance(self.passes, int):
+            self.passes = tuple(self.passes)
         self.grid = self.decoder in NEEDS_GRID
         check_options(self)
+        if not isinstance(self.passes, int) and len(self.passes) != len(self.data_dirs):
+            raise ValueError(
+                f"passes needs a number for each of the {len(self.data_dirs)} data folders, "
+                f"not {len(self.passes)}."
+            )
 
     @property
     def data_dirs(self) -> list[str]:
         """The folders of data, one or several."""
         return [self.data] if isinstance(self.data, str) else list(dict.fromkeys(self.data))
+
+    def passes_of(self, folder: str) -> int:
+        """Return the passes through a data folder in an epoch."""
+        if isinstance(self.passes, int):
+            return self.passes
+        return self.passes[self.data_dirs.index(folder)]
 
     def split_by_decoder(self) -> list["TrainConfig"]:
         """Return one config for each captioner of the run: its own kind, seed and folder.
@@ -251,7 +269,7 @@ def make_parser(description: str) -> argparse.ArgumentParser:
             optional = get_origin(field.type) is types.UnionType
             options["type"] = get_args(field.type)[0] if optional else field.type
             options["choices"] = field.metadata["choices"]
-            if SEVERAL in get_args(field.type):
+            if {SEVERAL, NUMBERS} & set(get_args(field.type)):
                 options["nargs"] = "+"
         group = groups[part_of.get(field.name, "run")]
         group.add_argument(f"--{field.name.replace('_', '-')}", **options)

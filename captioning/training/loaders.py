@@ -9,6 +9,8 @@ caption once; `photos()` yields (ids, inputs), every photo once. `to_grid(inputs
 each image, of which R / B captions follow each other: the training loop need not know which loader
 it has.
 
+Captions may be packed more than once (`passes`): the photos then come as often in an epoch.
+
 The batches of an epoch follow from its number and the seed alone. Of several processes each yields
 its share of every batch; together they see what one process would have seen.
 """
@@ -33,6 +35,13 @@ VALIDATION_BATCH = 250  # photos at once in validation
 
 Batch = tuple[Any, Tensor, BatchShare]  # inputs, captions (R, T), share of the batch
 Key = tuple[int, int]  # epoch, row of a photo
+
+
+def photos_of_epoch(captions: CaptionSet, packed: PackedCaptions) -> Tensor:
+    """Return the rows of the photos of an epoch: each that has captions, as often as they came."""
+    packed_captions = torch.bincount(packed.photo_index, minlength=len(captions.photos))
+    own = torch.bincount(torch.tensor(captions.photo_index), minlength=len(captions.photos))
+    return torch.arange(len(own)).repeat_interleave(packed_captions // own.clamp(min=1))
 
 
 class CachedLoader:
@@ -169,7 +178,8 @@ class PhotoLoader:
         self.rows_of: dict[int, list[int]] = {photo: [] for photo in self.readable}
         for row, photo in enumerate(captions.photo_index):
             self.rows_of[photo].append(row)
-        per_photo = len(packed) / len(self.readable)  # captions
+        self.photos_of_epoch = photos_of_epoch(captions, packed)
+        per_photo = len(captions.captions) / len(self.readable)
         self.photos_per_batch = max(1, round(config.batch_size / per_photo))
         transform = transform or transform_of(encoder, train=augment)
         self.training = ImageLoader(captions.photos, transform, config.num_workers)
@@ -177,13 +187,13 @@ class PhotoLoader:
 
     def steps(self) -> int:
         """Return the number of batches of an epoch."""
-        return -(-len(self.readable) // self.photos_per_batch)
+        return -(-len(self.photos_of_epoch) // self.photos_per_batch)
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, from batch `first` on."""
         generator = torch.Generator().manual_seed(self.config.seed + number)
-        order = torch.randperm(len(self.readable), generator=generator)
-        photos = torch.tensor(self.readable)[order].split(self.photos_per_batch)[first:]
+        order = torch.randperm(len(self.photos_of_epoch), generator=generator)
+        photos = self.photos_of_epoch[order].split(self.photos_per_batch)[first:]
         shards = [distributed.shard(batch).tolist() for batch in photos]
         keys = [
             [(number, photo) for photo in mine or batch[:1].tolist()]

@@ -14,6 +14,7 @@ from torch import nn
 
 from captioning.device import get_device
 from captioning.inference.search import greedy
+from captioning.text import plural
 from captioning.training.config import TrainConfig
 from captioning.training.losses import caption_loss
 from captioning.training.monitoring import loss_and_perplexity, require_finite
@@ -74,7 +75,7 @@ def learn_batch_by_heart(config: TrainConfig) -> bool:
             loss_text = loss_and_perplexity(loss.item())
             print(f"step {step}  {loss_text}  {right} of {len(captions)} captions right")
             if right == len(captions):
-                print(f"learned all {len(captions)} captions by heart")
+                print(f"learned all {plural(len(captions), 'caption')} by heart")
                 return True
     print(
         f"NOT learned by heart in {STEPS} steps: try another --lr first; if that does not help, "

@@ -2,13 +2,16 @@
 
 prepare_data(config, encoder)    the vocabulary, and a loader for each split
 prepare_split(config, ...)       the loader of one split
+fit_familiarity(encoder, ...)    what the encoder is to know of its training photos
 check_no_leaks(train, val)       refuses a photo that is in training and in validation
 """
 
 import filecmp
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+
+from torch import Tensor
 
 from captioning import distributed
 from captioning.data.coco import CaptionSet, has_split, read_captions
@@ -17,6 +20,9 @@ from captioning.device import parallel_map
 from captioning.features.cache import FeatureCache
 from captioning.features.extraction import extract_features
 from captioning.features.pca import fit
+from captioning.models.familiarity import Familiarity
+from captioning.models.familiarity import fit as fit_classes
+from captioning.text import plural
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import CachedLoader, Loader, PhotoLoader
 from data_loader import PackedCaptions, Transform
@@ -56,7 +62,8 @@ def check_no_leaks(train: dict[str, CaptionSet], val: dict[str, CaptionSet]) -> 
     ]
     if leaks:
         raise ValueError(
-            f"{len(leaks)} photos are in training and in validation: {leaks[0][0]} is the photo "
+            f"{plural(len(leaks), 'photo is', 'photos are')} in training and in validation: "
+            f"{leaks[0][0]} is the photo "
             f"{leaks[0][1]}. Take them out of one folder, or train on one of the folders alone."
         )
 
@@ -108,10 +115,23 @@ def prepare_split(
     if vocab is None and config.vocab_file:
         vocab = Vocabulary.load(config.vocab_file)
     vocab = vocab or Vocabulary.build(words, config.vocab_threshold, config.max_vocab_size)
-    packed = PackedCaptions(words, captions.photo_index, vocab)
+    rows = rows_of_epoch(config, sets, captions) if split == "train" else range(len(words))
+    words, photo_index = [words[i] for i in rows], [captions.photo_index[i] for i in rows]
+    packed = PackedCaptions(words, photo_index, vocab)
     if cached:
         return CachedLoader(captions, packed, caches, encoder, config), vocab
     return PhotoLoader(captions, packed, encoder, config, views > 1, transform), vocab
+
+
+def rows_of_epoch(
+    config: TrainConfig, sets: dict[str, CaptionSet], captions: CaptionSet
+) -> list[int]:
+    """Return the captions of an epoch: each once, then those of folders with more passes again."""
+    passes = [config.passes_of(folder) for folder, part in sets.items() for _ in part.photos]
+    rows = list(range(len(captions.captions)))
+    for number in range(2, max(passes) + 1):
+        rows += [i for i, photo in enumerate(captions.photo_index) if passes[photo] >= number]
+    return rows
 
 
 def cache_dir(config: TrainConfig, folder: str) -> Path:
@@ -167,12 +187,24 @@ def prepare_data(
         out = cache_dir(config, config.data_dirs[0])
         explained = fit(encoder, captions, out, encoder.embed.weight.device)
         if distributed.rank() == 0:
-            print(f"pca: {config.pca} components explain {explained:.1%} of the variance")
+            components = plural(config.pca, "component explains", "components explain")
+            print(f"pca: {components} {explained:.1%} of the variance")
     loader, vocab = prepare_split(config, encoder, "train", None, transform, tokenizer)
     if distributed.rank() == 0:
-        occurrences = f"with {config.vocab_threshold} occurrences or more (--vocab-threshold)"
-        print(f"vocabulary: {len(vocab) - 4:,} words {occurrences}")
+        occurrences = plural(config.vocab_threshold, "occurrence")
+        words = plural(len(vocab) - 4, "word")
+        print(f"vocabulary: {words} with {occurrences} or more (--vocab-threshold)")
     loaders = {"train": loader}
     if has_val and config.validate_every:
         loaders["val"], _ = prepare_split(config, encoder, "val", vocab, None, tokenizer)
     return loaders, vocab
+
+
+def fit_familiarity(encoder: EncoderCNN, loaders: dict[str, Loader]) -> Familiarity | None:
+    """Return what tells photos from those of training; None where the backbone cannot (a toy)."""
+
+    def grids(split: str) -> Iterator[Tensor]:
+        for _, inputs in loaders[split].photos() if split in loaders else ():
+            yield loaders[split].to_grid(inputs)
+
+    return fit_classes(encoder.config, grids("train"), grids("val"))

@@ -28,13 +28,14 @@ from captioning.models.config import DecoderConfig
 from captioning.models.decoder import Decoder
 from captioning.training.checkpoint import load_checkpoint
 from captioning.training.config import TrainConfig
-from captioning.training.loaders import CachedLoader, Loader
+from captioning.training.loaders import CachedLoader, Loader, photos_of_epoch
 from captioning.training.losses import CiderReward, self_critical_loss
 from captioning.training.monitoring import (
     Row,
     TrainingLog,
     best_epoch,
     read_history,
+    require_finite,
     validate,
     write_history,
 )
@@ -48,9 +49,9 @@ WARM_UP = 50  # steps until the full learning rate
 
 
 def photo_batches(loader: CachedLoader, size: int, seed: int) -> list[tuple[Tensor, Tensor]]:
-    """Return (rows, views) of each batch: every photo with captions once, in one of its views."""
+    """Return (rows, views) of each batch: each photo of an epoch, in one of its views."""
     generator = torch.Generator().manual_seed(seed)
-    rows = loader.packed.photo_index.unique()
+    rows = photos_of_epoch(loader.captions, loader.packed)
     rows = rows[torch.randperm(len(rows), generator=generator)]
     views = torch.randint(loader.features.views, (len(rows),), generator=generator)
     return list(zip(rows.split(size), views.split(size), strict=True))
@@ -109,7 +110,8 @@ class FinishedRun:
     ) -> None:
         """Add one more epoch: its scores, its pair on disk, and in best/ if it is the best."""
         with autocast(self.config, self.device):
-            scores, _ = validate(val, decoder, vocab)
+            scores, _ = validate(val, decoder, vocab, self.config.val_beam_size)
+        require_finite("validation loss", scores["val_loss"])
         epoch = self.last + 1
         self.history.append({"epoch": epoch} | row | scores)
         run_id, fingerprint = self.saved["run_id"], self.saved["fingerprint"]

@@ -89,7 +89,8 @@ def test_sampling_follows_the_seed(captioner, paths):
     [
         {"beam_size": 0}, {"n_best": 0}, {"max_words": 0}, {"alpha": -1}, {"temperature": -1},
         {"n_best": 0, "temperature": 1.0}, {"max_words": 0, "temperature": 1.0},
-        {"top_p": 0.0, "temperature": 1.0},
+        {"top_p": 0.0, "temperature": 1.0}, {"top_p": 0.5}, {"top_k": 5},
+        {"no_repeat_ngram_size": -1}, {"no_repeat_ngram_size": -1, "temperature": 1.0},
     ],
 )  # fmt: skip
 def test_impossible_options_are_refused(captioner, paths, options):
@@ -186,6 +187,16 @@ def test_results_are_written_for_coco_and_for_spreadsheets(command, data, paths,
     assert json.loads(out.read_text(encoding="utf-8"))[0]["image_id"] == "photo_000"
 
 
+def test_photos_of_one_stem_in_two_folders_get_two_ids(command, paths, tmp_path):
+    for name in ("one/a.jpg", "two/a.jpg", "two/b.jpg"):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / name).write_bytes(paths[0].read_bytes())
+    out = tmp_path / "results.json"
+    assert command(tmp_path / "photos", "--recursive", "--out", out, "--beam-size", 1) == 0
+    ids = [row["image_id"] for row in json.loads(out.read_text(encoding="utf-8"))]
+    assert ids == ["one/a", "two/a", "b"]
+
+
 def test_json_lines_and_a_list_from_standard_input(command, paths, monkeypatch, capsys):
     monkeypatch.setattr(sys, "stdin", io.StringIO("\n".join(map(str, paths[:2]))))
     assert command("-", "--json", "--n-best", 2) == 0
@@ -208,6 +219,8 @@ def test_toy_weights_warn_on_standard_error(command, paths, capsys):
         (["--n-best", 0], "n_best"),
         (["--max-words", 0], "max_words"),
         (["--temperature", 1, "--top-p", 7], "top_p"),
+        (["--top-k", 5], "need a temperature above 0"),
+        (["--no-repeat-ngram-size", -1], "no_repeat_ngram_size"),
         (["--device", "tpu"], "no device 'tpu'"),
         (["--annotations", "none.json"], "none.json is missing"),
         (["--encoder-file", "none.pkl", "--decoder-file", "none.pkl"], "none.pkl is missing"),

@@ -14,11 +14,14 @@ from PIL import Image
 pytest.importorskip("gradio", reason="needs requirements-extra.txt")
 
 import httpx
+from gradio_client import handle_file
 
 import gradio_main
 from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
-from gradio_main import CaptionService, find_captioners, launch, make_page
+from captioning.page.catalog import find_captioners, title
+from captioning.page.service import CONTROLS, CaptionService
+from gradio_main import get_upload_folder, launch, make_page
 from tests.page_client import ANSWER_WITHIN, PageClient
 from vocabulary import Vocabulary
 
@@ -48,7 +51,8 @@ def captioner(folder, weights) -> Captioner:
 def address(folder, weights, tmp_path_factory) -> Iterator[str]:
     """Serve the page from this process until the tests of this file are over; yield its address."""
     examples = gradio_main.draw_examples(str(tmp_path_factory.mktemp("examples")))
-    page = make_page(CaptionService(find_captioners(folder), str(weights), "cpu"), examples)
+    pairs = find_captioners(folder)
+    page = make_page(CaptionService(pairs, str(weights), "cpu", get_upload_folder()), examples)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -72,32 +76,15 @@ def photos_of(data: Path) -> list[Path]:
     return sorted((data / "images" / "val2014").glob("*.jpg"))
 
 
-def test_the_best_pair_is_found_else_the_last(tmp_path):
-    for name in ("a/best/encoder", "a/best/decoder", "a/encoder-3", "a/decoder-3", "c/encoder-4"):
-        path = tmp_path / f"{name}.pkl"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    (tmp_path / "b").mkdir()
-    for epoch in (9, 10):
-        (tmp_path / "b" / f"encoder-{epoch}.pkl").touch()
-        (tmp_path / "b" / f"decoder-{epoch}.pkl").touch()
-    found = find_captioners(tmp_path)
-    assert list(found) == ["a", "b"], "c has no decoder"
-    assert found["a"][0] == tmp_path / "a" / "best" / "encoder.pkl"
-    assert found["b"][1] == tmp_path / "b" / "decoder-10.pkl"
-    with pytest.raises(FileNotFoundError, match=r"train\.py"):
-        find_captioners(tmp_path / "c")
-
-
 def test_a_broken_captioner_is_left_out(run, weights, tmp_path, capsys):
     broken = tmp_path / "encoder.pkl", tmp_path / "decoder.pkl"
     for path in broken:
         path.write_bytes(b"nothing")
     pairs = {"broken": broken} | find_captioners(run)
-    assert CaptionService(pairs, str(weights), "cpu").first == run.name
+    assert CaptionService(pairs, str(weights), "cpu", tmp_path).default == run.name
     assert "broken is left out" in capsys.readouterr().err
     with pytest.raises(ValueError, match="no captioner could be loaded"):
-        CaptionService({"broken": broken}, None, "cpu")
+        CaptionService({"broken": broken}, None, "cpu", tmp_path)
 
 
 def test_answers_are_those_of_the_captioner(ask, captioner, data):
@@ -110,6 +97,85 @@ def test_answers_are_those_of_the_captioner(ask, captioner, data):
             assert [caption["score"] for caption in said] == pytest.approx(
                 [caption.score for caption in wanted], abs=1e-4
             )
+
+
+# Choices; without the last one of each, other captions come out.
+ADVANCED = [
+    {"beam_size": 40, "alpha": 2.0},
+    {"beam_size": 4, "temperature": 1.5},
+    {"beam_size": 4, "temperature": 1.5, "seed": 9},
+    {"beam_size": 4, "temperature": 3, "top_k": 2},
+    {"beam_size": 4, "temperature": 3, "top_p": 0.05},
+    {"beam_size": 4, "no_repeat_ngram_size": 1},
+    {"beam_size": 4, "temperature": 3, "no_repeat_ngram_size": 1},
+]
+
+
+@pytest.mark.parametrize("options", ADVANCED)
+def test_every_choice_reaches_the_search(ask, captioner, data, options):
+    path, last = photos_of(data)[0], list(options)[-1]
+    said = [caption["text"] for caption in ask(path, **options)["captions"]]
+    [wanted] = captioner.caption([path], n_best=options["beam_size"], **options)
+    assert said == [caption.text for caption in wanted]
+    assert len(said) == options["beam_size"]
+    without = {key: value for key, value in options.items() if key != last}
+    [others] = captioner.caption([path], n_best=options["beam_size"], **without)
+    assert said != [caption.text for caption in others], f"{last} changes nothing for this photo"
+
+
+def test_random_captions_have_no_score_which_json_calls_null(ask, data):
+    [caption] = ask(photos_of(data)[0], beam_size=1, temperature=1.5)["captions"]
+    assert caption["score"] is None
+    assert caption["logprob"] is None
+
+
+def test_random_captions_are_shown_without_a_score(folder, weights, data):
+    photo = photos_of(data)[0]
+    service = CaptionService(find_captioners(folder), str(weights), "cpu", photo.parent)
+    defaults = {key: control.default for key, control in CONTROLS.items()}
+
+    def shown(**options: float) -> str:
+        choices = (defaults | options).values()
+        return service.predict_html({"path": str(photo)}, folder.name, *choices)
+
+    assert "score" in shown()
+    drawn = shown(temperature=1.5)
+    assert drawn.count("<li>") == 2
+    assert "score" not in drawn
+    assert "nan" not in drawn
+    assert "temperature above 0" in shown(top_k=3)
+    assert 'role="alert"' in shown(top_k=3)
+
+
+def test_calls_of_programs_that_know_four_inputs_still_work(address, client, folder, data):
+    upload = client.client.submit(handle_file(photos_of(data)[0]), folder.name, 3, 0.7)
+    wanted = client.ask(photos_of(data)[0], folder.name)
+    assert upload.result(timeout=ANSWER_WITHIN) == wanted
+    sent = httpx.post(
+        f"{address}gradio_api/upload",
+        files={"files": ("photo.jpg", photos_of(data)[0].read_bytes())},
+        timeout=ANSWER_WITHIN,
+    )
+    photo = {"path": sent.json()[0], "meta": {"_type": "gradio.FileData"}}
+    assert wanted["captions"][0]["text"] in call(address, photo, folder.name), "without a client"
+
+
+def test_the_page_lists_titles_and_takes_names(client, folder):
+    [name, *numbers] = client.client.view_api(return_format="dict")["named_endpoints"]["/caption"][
+        "parameters"
+    ][1:]
+    assert name["parameter_default"] == folder.name
+    assert [number["parameter_name"] for number in numbers] == list(CONTROLS)
+    assert [number["parameter_default"] for number in numbers] == [
+        control.default for control in CONTROLS.values()
+    ]
+    choices = [
+        component["props"]["choices"]
+        for component in client.client.config["components"]
+        if component["type"] == "dropdown"
+    ]
+    pair = find_captioners(folder)[folder.name]
+    assert choices == [[[title(folder.name, pair), folder.name]]]
 
 
 def bad_files(folder: Path) -> dict[Path, str]:
@@ -140,11 +206,23 @@ def test_a_bad_upload_gets_a_sentence_and_the_next_photo_its_caption(ask, data, 
         ({"beam_size": "3"}, "beam"),
         ({"alpha": -1}, "alpha"),
         ({"alpha": None}, "alpha"),
+        ({"beam_size": 2.5}, "beam"),
+        ({"temperature": -1}, "temperature"),
+        ({"temperature": "hot"}, "temperature"),
+        ({"top_k": 10**9, "temperature": 1}, "top-k"),
+        ({"top_k": 5}, "temperature above 0"),
+        ({"top_p": 0.5}, "temperature above 0"),
+        ({"top_p": 0, "temperature": 1}, "top-p"),
+        ({"no_repeat_ngram_size": -1}, "repeats"),
+        ({"seed": True}, "seed"),
         ({"name": "../.."}, "captioner"),
     ],
 )
 def test_what_no_slider_sends_is_refused(ask, data, asked, word):
-    assert word in ask(photos_of(data)[0], **asked)["error"]
+    error = ask(photos_of(data)[0], **asked)["error"]
+    assert word in error.lower()
+    assert error.endswith(".")
+    assert "\n" not in error
 
 
 def call(address: str, *inputs) -> str:
@@ -215,6 +293,16 @@ def test_in_a_browser(browser, address, captioner, data, tmp_path):
     page.get_by_label("number input for Beam size").fill("5")
     page.get_by_label("number input for Beam size").blur()
     page.locator(".others li").nth(3).wait_for(timeout=60_000)
+
+    page.get_by_role("button", name="Advanced").click()
+    page.get_by_label("number input for Top-k").fill("5")
+    page.get_by_label("number input for Top-k").blur()
+    page.get_by_role("alert").wait_for(timeout=60_000)
+    assert "temperature above 0" in page.get_by_role("alert").inner_text()
+    page.get_by_label("number input for Temperature").fill("1")
+    page.get_by_label("number input for Temperature").blur()
+    page.locator(".best").wait_for(timeout=60_000)
+    assert "score" not in page.locator(".best").inner_text()
 
     page.get_by_label("Remove Image").click()
     page.locator(".invitation").wait_for()

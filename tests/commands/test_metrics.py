@@ -67,6 +67,14 @@ def test_command_matches_by_id_stem_and_file_name(tmp_path, annotations, score):
     assert scores["diversity"]["copied from training, %"] == pytest.approx(100)
 
 
+def test_the_columns_have_room_for_the_highest_cider():
+    scores = {"BLEU-4": 5.0, "CIDEr": 1000.0}
+    intervals = {"BLEU-4": (1.0, 9.0), "CIDEr": (1000.0, 1000.0)}
+    lines = metrics.table({"captions": scores, "human": scores}, intervals).splitlines()
+    assert len({len(line) for line in lines}) == 1, "right-aligned"
+    assert lines[2].split() == ["CIDEr", "1000.0", "1000.0", "to", "1000.0", "1000.0"]
+
+
 @pytest.mark.parametrize(
     ("results", "sentence"),
     [
@@ -74,8 +82,8 @@ def test_command_matches_by_id_stem_and_file_name(tmp_path, annotations, score):
         ({"image_id": 11}, "holds a JSON dict, not a list"),
         ([], "has no captions"),
         ([{"image_id": 99, "caption": "a dog"}], "its first image is 99"),
-        ([*GOOD, {"image_id": 99, "caption": "a"}], "1 captions are of photos not in the annotat"),
-        (GOOD[:2], "1 captions are missing, the first of image 13"),
+        ([*GOOD, {"image_id": 99, "caption": "a"}], "1 caption is of photos not in the annotat"),
+        (GOOD[:2], "1 caption is missing, the first of image 13"),
         ([*GOOD, {"image_id": "p11", "caption": "a"}], "two captions of image 11"),
         ([{"image_id": 11}], "entry 1 has no valid `caption`"),
         ([{"image_id": 11, "caption": ["a", "dog"]}], "entry 1 has no valid `caption`"),
@@ -103,7 +111,7 @@ def test_command_scores_empty_and_non_latin_captions(score):
     empty, other = dict(GOOD[0], caption=" ... "), dict(GOOD[1], caption="一只猫 на дороге \ud83d")
     status, _, err = score([empty, other, GOOD[2]])
     assert status == 0, err
-    assert "1 captions have no words, the first of image 11" in err
+    assert "1 caption has no words, the first of image 11" in err
     assert tokens("Кошка на дороге.") == ("кошка", "на", "дороге"), "any script has words"
 
 

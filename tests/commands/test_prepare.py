@@ -66,7 +66,7 @@ def test_flickr8k_becomes_the_layout(tmp_path, flickr8k, monkeypatch, capsys):
     out = tmp_path / "data"
     status, said, err = run(monkeypatch, capsys, "flickr8k", "--from", flickr8k, "--out", out)
     assert status == 0, err
-    assert said == "train: 3 photos, 15 captions\nval: 1 photos, 5 captions\n"
+    assert said == "train: 3 photos, 15 captions\nval: 1 photo, 5 captions\n"
     train = json.loads((out / "annotations/captions_train.json").read_text(encoding="utf-8"))
     assert [image["file_name"] for image in train["images"]] == ["a.jpg", "c.jpg", "odd_1.jpg"]
     assert [image["id"] for image in train["images"]] == [1, 2, 3]
@@ -128,13 +128,30 @@ def test_missing_photos_are_refused_or_left_out(tmp_path, flickr8k, monkeypatch,
     words = ("flickr8k", "--from", flickr8k, "--out", tmp_path / "data")
     status, _, err = run(monkeypatch, capsys, *words)
     assert status == 1
-    assert err.splitlines()[-1].startswith("error: 1 of 4 photos are missing")
+    assert err.splitlines()[-1].startswith("error: Of 4 photos, 1 is missing: ")
     assert "a.jpg" in err
     status, said, err = run(monkeypatch, capsys, *words, "--partial")
     assert status == 0
-    assert "train: 1 photos" in said
-    assert "left out 1 missing photos" in err
-    assert "left out 1 unreadable photos" in err
+    assert "train: 1 photo" in said
+    assert "left out 1 missing photo, such as: " in err
+    assert "left out 1 unreadable photo, such as: " in err
+    assert "c.jpg is empty (0 bytes)\n" in err
+
+
+def test_an_unreadable_photo_gets_the_sentence_of_the_reader(tmp_path, monkeypatch, capsys):
+    """A photo of a telephone under the name of a JPEG: its remedy is not to fetch it again."""
+    for name in "abc":
+        draw(tmp_path / f"photos/{name}.jpg")
+    (tmp_path / "photos/b.jpg").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(99))
+    words = own(tmp_path, "image,caption\na.jpg,A dog\nb.jpg,A cat\nc.jpg,A cow\n")
+    status, _, err = run(monkeypatch, capsys, *words)
+    assert status == 1
+    assert "Of 3 photos, 1 is unreadable: " in err
+    assert "b.jpg is HEIC, which cannot be read here; save it as JPEG" in err
+    assert "captions.csv, line 3" in err
+    status, _, err = run(monkeypatch, capsys, *words, "--partial")
+    assert status == 0
+    assert "save it as JPEG" in err
 
 
 @pytest.mark.parametrize(
@@ -226,8 +243,8 @@ def test_flickr30k_token_csv_and_karpathy(tmp_path, monkeypatch, capsys):
     status, said, _ = run(monkeypatch, capsys, *words, tmp_path / "two", "--karpathy-json", path)
     assert said.split("\n")[:3] == [
         "train: 18 photos, 90 captions",
-        "val: 1 photos, 5 captions",
-        "test: 1 photos, 5 captions",
+        "val: 1 photo, 5 captions",
+        "test: 1 photo, 5 captions",
     ]
     status, _, err = run(monkeypatch, capsys, *words[:1], "--download", "--out", tmp_path / "three")
     assert status == 1
@@ -259,7 +276,7 @@ def test_coco_keeps_ids_licenses_and_boxes(tmp_path, monkeypatch, capsys):
     official_coco(folder, "2017", {"train": ["1.jpg", "2.jpg"], "val": ["3.jpg"]})
     status, said, err = run(monkeypatch, capsys, "coco", "--from", folder, "--out", out)
     assert status == 0, err
-    assert said == "train2017: 2 photos, 10 captions\nval2017: 1 photos, 5 captions\n"
+    assert said == "train2017: 2 photos, 10 captions\nval2017: 1 photo, 5 captions\n"
     content = json.loads((out / "annotations/captions_val2017.json").read_text(encoding="utf-8"))
     assert content["licenses"] == [{"id": 3}]
     image = content["images"][0]
@@ -315,8 +332,8 @@ def test_karpathy_split_of_coco(tmp_path, monkeypatch, capsys, year):
     assert status == 0, err
     assert [line.split(",")[0] for line in said.splitlines()] == [
         "train: 2 photos",
-        "val: 1 photos",
-        "test: 1 photos",
+        "val: 1 photo",
+        "test: 1 photo",
     ]
     assert list(read_captions(out, "test").references()) == [41]
     assert "--karpathy-json" in run(monkeypatch, capsys, *words)[2]
@@ -331,7 +348,7 @@ def test_karpathy_split_of_coco(tmp_path, monkeypatch, capsys, year):
         ({"filename": "a.jpg", "split": "train", "sentences": "A dog"}, "no valid `sentences`"),
         ({"filename": "a\ud800.jpg", "split": "train"}, "not a plain file name"),
         ({"split": "train"}, "no valid `filename`"),
-        ({"filename": "a.jpg", "split": "train", "cocoid": 10**30}, "are missing"),
+        ({"filename": "a.jpg", "split": "train", "cocoid": 10**30}, "is missing"),
     ],
 )
 def test_hostile_karpathy_files_are_refused(tmp_path, monkeypatch, capsys, entry, sentence):
@@ -470,7 +487,22 @@ def test_captions_without_spaces_are_noted(tmp_path, monkeypatch, capsys):
     draw(tmp_path / "photos/a.jpg")
     status, _, err = run(monkeypatch, capsys, *own(tmp_path, "image,caption\na.jpg,一只狗在跑\n"))
     assert status == 0
-    assert "note: 1 captions are in a script without spaces" in err
+    assert "note: 1 caption is in a script without spaces" in err
+
+
+def test_the_help_shows_what_to_type(monkeypatch, capsys):
+    status, said, _ = run(monkeypatch, capsys, "--help")
+    assert status == 0
+    examples = [line.split() for line in said.splitlines() if line.startswith("    python")]
+    assert len(examples) == 2
+    for words in examples:
+        monkeypatch.setattr(sys, "argv", words[1:])
+        assert prepare.parse_args().command == words[2]
+    for name in prepare.SOURCES:
+        status, said, _ = run(monkeypatch, capsys, name, "--help")
+        assert status == 0
+        assert "--from FOLDER" in said
+        assert "SOURCE" not in said
 
 
 # --- the check
@@ -487,7 +519,7 @@ def test_check_of_good_data(data, monkeypatch, capsys):
     assert status == 0
     assert said.splitlines() == [
         "train: 3 photos, 15 captions",
-        "val: 1 photos, 5 captions",
+        "val: 1 photo, 5 captions",
         "fit to train on",
     ]
 
@@ -566,7 +598,7 @@ def test_check_finds_odd_captions(data, monkeypatch, capsys, kind, fields):
     change(data, **fields)
     status, said, _ = run(monkeypatch, capsys, "check", data)
     assert status == 1
-    assert f"problem: 1 {PROBLEMS[kind]}" in said
+    assert f"problem: 1 {' '.join(PROBLEMS[kind])}\n" in said
     assert list(check(data).found) == [kind]
 
 

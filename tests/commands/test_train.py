@@ -132,7 +132,7 @@ def test_the_command_line_trains(config_of, cli, tmp_path, data, weights, capsys
             ["--weights", "nowhere.pth"],
             r"^error: The weights of the backbone, nowhere\.pth, are mis",
         ),
-        (["--backbone", "resnet51"], r"^error: torchvision has no classifier named 'resnet51'"),
+        (["--backbone", "resnet51"], r"^error: There is no backbone named 'resnet51'"),
         (["--batch-size", "0"], r"^error: batch_size must be 1 or more"),
         (["--decoder", "transformer", "--hidden-size", "20"], r"^error: hidden_size 20 cannot be"),
         (["--decoder", "attention", "--num-layers", "2"], r"^error: AttentionDecoder has one"),

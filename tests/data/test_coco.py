@@ -136,7 +136,7 @@ BROKEN = {
     "caption null": (captioned({"image_id": 0, "caption": None}), invalid("caption")),
     "caption a list": (captioned({"image_id": 1, "caption": ["a"]}), invalid("caption")),
     "same id twice": ({"images": [IMAGES[0]] * 2, "annotations": CAPTIONS[:1]}, "the same id"),
-    "missing photo": (named("none.jpg"), r"1 of 1 photos that are not in .*none\.jpg"),
+    "missing photo": (named("none.jpg"), r"1 photo \(of 1\) that cannot be found in .*none\.jpg"),
     "up and out": (named("../../secret.jpg"), "not a plain file name"),
     "absolute": (named("/etc/passwd"), "not a plain file name"),
     "windows drive": (named("C:photo.jpg"), "not a plain file name"),
@@ -255,8 +255,6 @@ def test_references_that_are_broken_are_refused(tmp_path):
 def test_image_ids(data, tmp_path):
     paths = [photo.path for photo in read_captions(data, "train").photos]
     assert image_ids(None, paths[:2]) == ["photo_000", "photo_001"]
-    same = [Path("one/a.jpg"), Path("two/a.jpg"), Path("two/b.jpg")]
-    assert image_ids(None, same) == ["one/a.jpg", "two/a.jpg", "b"]
     annotations = str(data / "annotations/captions_train2014.json")
     assert image_ids(annotations, paths[1:3]) == [1, 2]
     with pytest.raises(ValueError, match=r"does not list other\.jpg \(1 of 2 photos"):
@@ -265,3 +263,26 @@ def test_image_ids(data, tmp_path):
         (tmp_path / "broken.json").write_text(content)
         with pytest.raises(ValueError, match=r"broken\.json"):
             image_ids(str(tmp_path / "broken.json"), paths)
+
+
+@pytest.mark.parametrize(
+    ("paths", "ids"),
+    [
+        (["x/one/a.jpg", "x/two/a.jpg", "y/b.jpg"], ["one/a", "two/a", "b"]),
+        (["x/a.jpg", "x/two/a.jpg", "x/two/b.jpg"], ["a", "two/a", "b"]),
+        (["x/a.jpg", "x/a.png", "x/two/a.png"], ["a.jpg", "a.png", "two/a"]),
+        (["x/a.jpg", "./x/a.jpg", "x/b.c.jpg"], ["a", "a", "b.c"]),
+    ],
+)
+def test_photos_of_one_stem_get_ids_that_differ(tmp_path, monkeypatch, paths, ids):
+    monkeypatch.chdir(tmp_path)
+    assert image_ids(None, [Path(path) for path in paths]) == ids
+    assert image_ids(None, [tmp_path / path for path in paths]) == ids
+
+
+def test_two_photos_of_one_name_are_not_given_one_official_id(data):
+    annotations = data / "annotations/captions_train2014.json"
+    photo = read_captions(data, "train").photos[0].path
+    assert image_ids(annotations, [photo, photo]) == [0, 0]
+    with pytest.raises(ValueError, match=r"lists photo_000\.jpg once, but both .*copy/photo_000"):
+        image_ids(annotations, [photo, photo.parent / "copy" / photo.name])

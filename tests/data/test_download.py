@@ -320,7 +320,7 @@ def test_download_then_prepare(server, tmp_path, monkeypatch, capsys):
     words = ["prepare.py", "flickr8k", "--download", "--yes", "--out", str(out)]
     monkeypatch.setattr(sys, "argv", words)
     prepare.main()
-    assert "train: 1 photos, 1 captions" in capsys.readouterr().out
+    assert "train: 1 photo, 1 caption\n" in capsys.readouterr().out
     assert (out / "images/train/a.jpg").samefile(out / "publisher/Flicker8k_Dataset/a.jpg")
 
 

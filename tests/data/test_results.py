@@ -84,7 +84,7 @@ def test_words_that_look_like_markers_stay():
 def test_results_of_other_images_are_refused_or_left_out(tmp_path):
     results = [{"image_id": 1, "caption": "a"}, {"image_id": 9, "caption": "b"}]
     path = write(tmp_path / "results.json", results)
-    with pytest.raises(ValueError, match="1 captions are of photos not in the annotations"):
+    with pytest.raises(ValueError, match="1 caption is of photos not in the annotations"):
         read_results(path, {1: ["x"], 2: ["y"]}, {})
     assert read_results(path, {1: ["x"], 2: ["y"]}, {}, partial=True) == {1: "a"}
     for image_id in (1, "1", 1.0):

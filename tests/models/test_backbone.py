@@ -14,21 +14,6 @@ TORCHVISION = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def quick_to_make(monkeypatch):
-    """Cheaper initialization, at the scale of He et al.; linear layers are removed anyway."""
-
-    def fill(tensor, *_, **__):
-        if tensor.dim() == 2:
-            return tensor
-        fan_in = tensor[0].numel() if tensor.dim() > 1 else 1
-        with torch.no_grad():
-            return tensor.uniform_(-1, 1).mul_((6 / fan_in) ** 0.5)
-
-    for name in ("kaiming_normal_", "kaiming_uniform_", "normal_"):
-        monkeypatch.setattr(nn.init, name, fill)
-
-
 @pytest.mark.parametrize("name", TORCHVISION)
 @torch.no_grad()
 def test_a_torchvision_classifier_is_a_backbone(name, quick_to_make):
@@ -84,7 +69,7 @@ def test_the_narrow_resnet_has_the_layers_of_a_resnet50():
 @pytest.mark.parametrize(
     ("name", "weights", "why"),
     [
-        ("resnet51", None, "no classifier named 'resnet51'"),
+        ("resnet51", None, "no backbone named 'resnet51'"),
         ("vit_b_16", None, "has no feature map"),
         ("resnet50", "nowhere/resnet50.pth", "nowhere/resnet50.pth, are missing"),
         ("resnet50", "IMAGENET1K_V9", "IMAGENET1K_V9, are missing"),

@@ -59,8 +59,9 @@ def test_the_page_refuses_a_program(boom, run, weights, tmp_path, capsys):
     gradio_main = pytest.importorskip("gradio_main", exc_type=ImportError)
     models = copy_of(run, tmp_path / "models")
     torch.save(safe_load(run / "decoder-2.pkl") | {"note": Bomb(boom)}, models / "best/decoder.pkl")
+    pairs = gradio_main.find_captioners(models)
     with pytest.raises(ValueError, match="no captioner could be loaded"):
-        gradio_main.CaptionService(gradio_main.find_captioners(models), str(weights), "cpu")
+        gradio_main.CaptionService(pairs, str(weights), "cpu", tmp_path)
     said = capsys.readouterr()
     assert "decoder.pkl is refused" in said.out + said.err
 

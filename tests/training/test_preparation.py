@@ -9,6 +9,8 @@ import pytest
 import torch
 
 import train as train_module
+from captioning.training.config import parse_config
+from captioning.training.loaders import photos_of_epoch
 from tests.helpers import write_data
 from tests.runs import prepared
 from train import train
@@ -43,6 +45,35 @@ def test_several_folders_are_one_set_with_one_vocabulary(config_of, tmp_path, tw
     assert len(train(resumed)) == 2
 
 
+@pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
+def test_more_passes_through_a_small_folder(config_of, tmp_path, two, fine_tune_from):
+    config = config_of(
+        tmp_path / "out", data=two, passes=(1, 3), num_epochs=1, fine_tune_from=fine_tune_from
+    )
+    loaders, vocab, _ = prepared(config)
+    once = prepared(config_of(tmp_path / "once", data=two))[1]
+    assert vocab.words == once.words
+    captions = loaders["train"].captions
+    epoch = torch.cat([batch.flatten() for _, batch, _ in loaders["train"].epoch(1)])
+    counts = torch.bincount(epoch, minlength=len(vocab))
+    text = " ".join(captions.captions)
+    assert counts[vocab.ids["ball"]] == text.count("ball") > 0
+    assert counts[vocab.ids["sphere"]] == 3 * text.count("sphere") > 0
+    photos = photos_of_epoch(captions, loaders["train"].packed)
+    assert torch.bincount(photos).tolist() == 12 * [1] + 12 * [3]
+    assert len(list(loaders["train"].epoch(1))) == loaders["train"].steps()
+    assert train(config)[0]["val_loss"] > 0
+
+
+def test_passes_are_a_number_for_each_folder(config_of, tmp_path, two):
+    with pytest.raises(ValueError, match="passes needs a number for each of the 2 data folders"):
+        config_of(tmp_path, data=two, passes=(1, 2, 3))
+    with pytest.raises(ValueError, match="passes must be 1 or more, not 0"):
+        config_of(tmp_path, data=two, passes=(1, 0))
+    parsed = parse_config("", ["--data", *two, "--passes", "1", "4"])
+    assert [parsed.passes_of(folder) for folder in two] == [1, 4]
+
+
 def test_each_photo_has_the_features_of_its_own_folder(config_of, tmp_path, two):
     loaders, _, _ = prepared(config_of(tmp_path / "out", data=two))
     alone = [prepared(config_of(tmp_path / "out", data=folder))[0] for folder in two]
@@ -67,7 +98,7 @@ def test_one_folder_may_have_no_val(config_of, tmp_path, two):
 def test_a_photo_of_one_folder_in_the_val_of_the_other_is_refused(config_of, tmp_path, two, cli):
     shutil.copy(tmp_path / "one/images/train2014/photo_003.jpg", tmp_path / "leak.jpg")
     shutil.copy(tmp_path / "leak.jpg", tmp_path / "two/images/val2014/photo_101.jpg")
-    with pytest.raises(ValueError, match=r"1 photos .*photo_003\.jpg .*photo_101\.jpg"):
+    with pytest.raises(ValueError, match=r"1 photo is .*photo_003\.jpg .*photo_101\.jpg"):
         train(config_of(tmp_path / "out", data=two))
     flags = ["--weights", config_of(tmp_path).weights, "--out", tmp_path / "out"]
     assert "photo_101.jpg" in cli(train_module.main, "--data", *two, *flags)

@@ -149,6 +149,24 @@ def test_a_round_begins_with_the_best_epoch_by_the_metric_of_the_run(config_of, 
     assert stages == [(1, 2)]  # the files of the best by CIDEr may not exist
 
 
+def test_epochs_are_validated_as_those_of_the_run_and_must_be_finite(
+    config_of, tmp_path, monkeypatch
+):
+    train(config_of(tmp_path, num_epochs=1, val_beam_size=3))
+    beams, validate = [], self_critical.validate
+
+    def diverged(loader, decoder, vocab, beam_size):
+        beams.append(beam_size)
+        scores, texts = validate(loader, decoder, vocab, beam_size)
+        return scores | {"val_loss": float("nan")}, texts
+
+    monkeypatch.setattr(self_critical, "validate", diverged)
+    with pytest.raises(ValueError, match="the validation loss is nan: training has diverged"):
+        fine_tune_on_cider(tmp_path, num_epochs=1)
+    assert beams == [3]
+    assert not (tmp_path / "decoder-2.pkl").exists()
+
+
 def test_fine_tuning_without_validation_photos_is_refused_before_training(config_of, tmp_path):
     blind = config_of(tmp_path, num_epochs=1, validate_every=0)
     with pytest.raises(ValueError, match="photos of a split val"):

@@ -1,0 +1,114 @@
+"""Train the captioner of photographs that is shipped in models/photos.
+
+    python prepare.py flickr8k --from FOLDER --out data/flickr8k
+    python prepare.py coco --from FOLDER --out data/coco
+    python -m recipes.photos --flickr8k data/flickr8k --coco data/coco [data/more_coco ...]
+
+Flickr8k's 6,000 training photos show people and dogs outdoors; a few COCO photos add rooms, food
+and animals, and an epoch passes six times through them. COCO's val photos are split by their ids:
+the even ones help to choose the epoch, the odd ones choose nothing and are kept for the test.
+
+The run can be interrupted: the same command continues it. At the end the pair is stored in half
+precision, 12 MB in all, with all that `caption.py` needs.
+"""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from captioning.data.coco import find_split, has_split, read_captions
+from captioning.data.layout import write_layout
+from captioning.data.sources import Collection, SourcePhoto
+from captioning.files import cli_errors, read_json
+from captioning.inference.serialization import load_part, save
+from captioning.training.config import TrainConfig
+from captioning.training.self_critical import complete_run
+from train import train
+
+OPTIONS: dict[str, Any] = {  # how they were found: benchmarks/results.md
+    "passes": (1, 6),
+    "vocab_threshold": 4,
+    "backbone": "efficientnet_lite2",
+    "tta": True,
+    "views": 4,
+    "decoder": "attention",
+    "dropout": 0.4,
+    "num_epochs": 7,
+    "optimizer": "adamw",
+    "lr": 1.5e-3,
+    "weight_decay": 0.05,
+    "schedule": "onecycle",
+    "label_smoothing": 0.1,
+    "ema_decay": 0.998,
+    "self_critical_epochs": 5,
+}
+PARITIES = ("val", "test")  # of even and of odd ids of COCO's val
+
+
+def mix(folders: list[Path], out: Path) -> None:
+    """Write the training photos of COCO folders, and the even and odd ones of val, as one folder.
+
+    Nothing is done where `out` has them already.
+    """
+    if (out / "annotations" / "captions_test.json").is_file():
+        return
+    splits: dict[str, list[SourcePhoto]] = {"train": [], "val": [], "test": []}
+    licenses: list[dict[str, Any]] = []
+    for folder in folders:
+        for split in ("train", "val"):
+            if not has_split(folder, split):
+                continue
+            content, captions = (
+                read_json(find_split(folder, split)[0]),
+                read_captions(folder, split),
+            )
+            records, licenses = {i["id"]: i for i in content["images"]}, content["licenses"]
+            references = captions.references()
+            for photo in captions.photos:
+                target = split if split == "train" else PARITIES[int(photo.id) % 2]
+                record = {"id": photo.id, "license": records[photo.id]["license"]}
+                splits[target].append(SourcePhoto(photo.path, references[photo.id], record))
+    write_layout(
+        Collection("a few photos of COCO", licenses, splits), out, link=True, partial=False
+    )
+
+
+def store_half(pair: Path, out: Path) -> None:
+    """Copy a pair of files with its weights in half precision; loading makes them float32 again."""
+    for part in ("encoder", "decoder"):
+        content = load_part(pair / f"{part}.pkl", part)
+        state = content["state_dict"]
+        content["state_dict"] = {
+            k: v.half() if v.is_floating_point() else v for k, v in state.items()
+        }
+        out.mkdir(parents=True, exist_ok=True)
+        save(out / f"{part}.pkl", content)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--flickr8k", default="data/flickr8k", help="prepared folder (%(default)s)")
+    parser.add_argument(
+        "--coco", nargs="+", type=Path, default=[Path("data/coco")],
+        help="prepared folders; their val photos are split into val and test (%(default)s)",
+    )  # fmt: skip
+    parser.add_argument("--mixed", type=Path, default=Path("data/coco_few"),
+                        help="folder for the few photos of COCO (%(default)s)")  # fmt: skip
+    parser.add_argument("--run", default="runs/photos", help="folder of the run (%(default)s)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("models/photos"), help="folder of the pair (%(default)s)"
+    )
+    args = parser.parse_args()
+    with cli_errors():
+        mix(args.coco, args.mixed)
+        resume = Path(args.run, "checkpoint.pkl").is_file()
+        data = (args.flickr8k, str(args.mixed))
+        config = TrainConfig(data=data, out=args.run, resume=resume, **OPTIONS)
+        train(config)
+        complete_run(Path(args.run), config.self_critical_epochs, config.self_critical_rounds)
+        store_half(Path(args.run, "best"), args.out)
+        print(f"{args.out}: the pair of {args.run}/best, in half precision")
+
+
+if __name__ == "__main__":
+    main()
