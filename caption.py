@@ -1,7 +1,8 @@
 """Caption photos with saved weights.
 
-    python caption.py photo.jpg holiday/ "*.png" --encoder-file models/toy-lstm/encoder.pkl \\
-        --decoder-file models/toy-lstm/decoder.pkl --beam-size 3 --out results.json
+    python caption.py photo.jpg holiday/ "*.png" --captioner toy-lstm --out results.json
+    python caption.py photo.jpg --encoder-file models/my/encoder-3.pkl \\
+        --decoder-file models/my/decoder-3.pkl --beam-size 3
 
 One line a photo: its name, a tab, its caption. The captioner itself is
 captioning/inference/captioner.py, its search search.py and sampling.py beside it.
@@ -22,10 +23,10 @@ from captioning.files import atomic_write, cli_errors, readable_write_errors
 from captioning.inference.captioner import TOY_WARNING, Caption, Captioner
 from captioning.inference.sampling import sample
 from captioning.inference.search import attention_weights, beam_search, greedy
-from captioning.inference.serialization import load_pair
+from captioning.inference.serialization import find_pair, load_pair
 
 __all__ = ["Captioner", "attention_weights", "beam_search", "greedy", "load_pair", "sample"]
-DEFAULT_RUN = Path(__file__).parent / "models" / "toy-lstm"
+DEFAULT = "toy-lstm"  # in models/
 FIGURES = {  # flag -> what it draws of the first photo
     "captioned": "the photo with its caption",
     "attention": "the attention before each word",
@@ -38,8 +39,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Caption photos with saved weights.")
     parser.add_argument("photos", nargs="+", help="photos, folders, patterns; - reads a list")
     parser.add_argument("--recursive", action="store_true", help="search subfolders too")
+    parser.add_argument(
+        "--captioner",
+        default=DEFAULT,
+        help="folder of a training run, or a shipped captioner in models (%(default)s)",
+    )
     for part in ("encoder", "decoder"):
-        about = f"{part} weights (default: models/toy-lstm); repeat the pair for an ensemble"
+        about = f"{part} weights in place of --captioner; repeat the pair for an ensemble"
         parser.add_argument(f"--{part}-file", action="append", help=about)
     parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
@@ -99,8 +105,7 @@ def run(args: argparse.Namespace) -> int:
     """Caption everything; return 0 if all photos could be read, 1 otherwise."""
     paths = find_photos(args.photos, args.recursive)
     ids = image_ids(args.annotations, paths)
-    encoder_files = args.encoder_file or [DEFAULT_RUN / "encoder.pkl"]
-    decoder_files = args.decoder_file or [DEFAULT_RUN / "decoder.pkl"]
+    encoder_files, decoder_files = pair_files(args)
     check_outputs(args, is_ensemble=len(encoder_files) > 1)
     captioner = Captioner.load(encoder_files, decoder_files, args.weights, args.device)
     if captioner.toy_only:
@@ -130,6 +135,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def pair_files(args: argparse.Namespace) -> tuple[list, list]:
+    """Return the encoder files and the decoder files: several of each are an ensemble."""
+    if bool(args.encoder_file) != bool(args.decoder_file):
+        raise ValueError("Give --encoder-file and --decoder-file together: they are a pair.")
+    if args.encoder_file:
+        return args.encoder_file, args.decoder_file
+    encoder_file, decoder_file = find_pair(args.captioner)
+    return [encoder_file], [decoder_file]
+
+
 def check_outputs(args: argparse.Namespace, is_ensemble: bool) -> None:
     """Raise ValueError, before any work, for a file that could not be written in the end."""
     for name in ("out", "csv", *FIGURES):
@@ -154,6 +169,9 @@ def print_captions(path: Path, captions: list[Caption], as_json: bool, whole_pat
     print(f"{path if whole_path else path.name}\t{captions[0].text}", flush=True)
     for caption in captions[1:]:
         print(f"\t{caption.text}")
+    judgment = captions[0].judgment
+    if judgment and not judgment.is_familiar:
+        print(f"note: {path.name} is {judgment}", file=sys.stderr, flush=True)
 
 
 def write_results(found: list[Captioned], out: str | None, csv_file: str | None) -> None:

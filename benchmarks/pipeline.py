@@ -1,6 +1,7 @@
 """From JPEG files to the weights of the third epoch: the usual way against this course's.
 
     python benchmarks/pipeline.py --data data/flickr8k --weights PATH      last line: NN.N times
+    python benchmarks/pipeline.py --backbone resnet50 efficientnet_lite0   both, in one run
     python benchmarks/pipeline.py --coco-size                              82,783 photos, on a GPU
 
 The naive side is what courses of this kind do: for every caption of every epoch the photo is
@@ -30,6 +31,8 @@ from captioning.data.coco import CaptionSet, read_captions
 from captioning.data.photos import read_photo
 from captioning.device import get_device
 from captioning.inference.serialization import load_pair
+from captioning.models.backbone import PACKAGE
+from captioning.models.efficientnet_lite import SIZES
 from captioning.training.config import TrainConfig
 from captioning.training.losses import caption_loss
 from captioning.training.preparation import prepare_split
@@ -38,25 +41,26 @@ from train import train
 from vocabulary import Vocabulary
 
 EPOCHS, BATCH, EMBED, HIDDEN = 3, 128, 256, 512
+Network = dict[str, str]  # backbone, weights
 COCO_PHOTOS, COCO_CAPTIONS, COCO_WORDS = 82_783, 414_113, 10_000
 
 
 def naive_steps(
-    captions: CaptionSet, vocab: Vocabulary, weights: str, steps: int, device: torch.device
+    captions: CaptionSet, vocab: Vocabulary, network: Network, steps: int, device: torch.device
 ) -> tuple[float, float, float]:
     """Return captions/s of the usual loop, and photos/s of its network: in the loop, and alone."""
-    encoder = EncoderCNN(EMBED, weights=weights).to(device).eval()
+    encoder = EncoderCNN(EMBED, **network).to(device).eval()
     decoder = make_decoder("lstm", embed_size=EMBED, hidden_size=HIDDEN, vocab_size=len(vocab))
     decoder = decoder.to(device)
     optimizer = torch.optim.Adam([*encoder.embed.parameters(), *decoder.parameters()], lr=1e-3)
-    normalize = transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    expected = encoder.backbone.train_transform
     transform = transforms.Compose(
         [
-            transforms.Resize(256),
-            transforms.RandomCrop(224),
+            transforms.Resize(expected["resize"]),
+            transforms.RandomCrop(expected["crop"]),
             transforms.RandomHorizontalFlip(),
             transforms.ToTensor(),
-            normalize,
+            transforms.Normalize(expected["mean"], expected["std"]),
         ]
     )
     words_of = tokenizer()
@@ -93,11 +97,10 @@ def naive_steps(
     return captions_per_second, steps * BATCH / seconds, bare
 
 
-def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> float:
+def fast_run(data: Path, network: Network, out: Path, precision: str = "auto") -> float:
     """Return the seconds of the whole training, from photos and captions on disk to the weights."""
     config = TrainConfig(
         data=str(data),
-        weights=weights,
         decoder="lstm",
         embed_size=EMBED,
         hidden_size=HIDDEN,
@@ -106,6 +109,7 @@ def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> fl
         validate_every=0,
         precision=precision,
         out=str(out),
+        **network,
     )
     began = time.perf_counter()
     train(config, tokenizer=tokenizer())
@@ -114,12 +118,12 @@ def fast_run(data: Path, weights: str, out: Path, precision: str = "auto") -> fl
 
 
 @torch.no_grad()
-def validation_loss(data: Path, weights: str, out: Path) -> float:
+def validation_loss(data: Path, network: Network, out: Path) -> float:
     """Return the loss of the last epoch's pair on "val", all in float32."""
-    config = TrainConfig(data=str(data), weights=weights, out=str(out), precision="float32")
+    config = TrainConfig(data=str(data), out=str(out), precision="float32", **network)
     device = get_device()
     files = (out / f"{part}-{EPOCHS}.pkl" for part in ("encoder", "decoder"))
-    encoder, decoder, vocab = load_pair(*files, weights, device)
+    encoder, decoder, vocab = load_pair(*files, network["weights"], device)
     loader, _ = prepare_split(config, encoder, "val", vocab, tokenizer=tokenizer())
     total = words = 0.0
     for inputs, captions, _ in loader.epoch(0):
@@ -169,10 +173,59 @@ def make_coco_size(data: Path, folder: Path) -> Path:
     return folder / "coco"
 
 
+def measure(args: argparse.Namespace, network: Network) -> float:
+    """Print and record the table of one backbone; return the seconds of the fast side."""
+    device, stages = get_device(), {}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
+        data = make_coco_size(args.data, folder) if args.coco_size else args.data
+        captions = read_captions(data, "train")
+        words = list(map(tokenizer(), captions.captions))
+        vocab = Vocabulary.build(words, 5)
+        naive, inside, bare = naive_steps(captions, vocab, network, args.naive_steps, device)
+        root = fresh_root(data, folder / "fast")
+        seconds = fast_run(root, network, folder / "fast-out")
+        total = EPOCHS * len(words)
+        rows = [
+            {
+                "side": "naive, scaled",
+                "captions/s": f"{naive:.1f}",
+                "seconds": f"{total / naive:.0f}",
+            },
+            {"side": "fast", "captions/s": f"{total / seconds:.0f}", "seconds": f"{seconds:.1f}"},
+        ]
+        notes = f"naive network {inside:.1f} photos/s, the network alone {bare:.1f} photos/s"
+        has_val = any((data / "annotations").glob("captions_val*.json"))
+        if has_val and not args.no_check:
+            plain_root = fresh_root(data, folder / "plain")
+            with timed(stages, "float32"):
+                fast_run(plain_root, network, folder / "plain-out", precision="float32")
+            fast_loss, plain_loss = (
+                validation_loss(plain_root, network, folder / out)
+                for out in ("fast-out", "plain-out")
+            )
+            notes += (
+                f"; validation loss after epoch {EPOCHS}: {fast_loss:.4f}; of a float32 run with "
+                f"the same batches, which took {stages['float32']:.0f} s: {plain_loss:.4f} "
+                f"({100 * (fast_loss / plain_loss - 1):+.2f} %)"
+            )
+    title = f"Pipeline: {network['backbone']}, {len(captions.photos):,} photos, "
+    report(f"{title}{len(words):,} captions, {EPOCHS} epochs", rows, notes, args.results)
+    print(f"from JPEG files to the weights of epoch {EPOCHS}: {total / naive / seconds:.1f} times")
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, default=Path("data/flickr8k"), help="%(default)s")
-    parser.add_argument("--weights", default="IMAGENET1K_V1", help="of the backbone (%(default)s)")
+    parser.add_argument(
+        "--backbone", nargs="+", default=["resnet50"], help="one or several (%(default)s)"
+    )
+    parser.add_argument(
+        "--weights",
+        default="IMAGENET1K_V1",
+        help="of a torchvision backbone; EfficientNet-Lite has those of its package (%(default)s)",
+    )
     parser.add_argument(
         "--naive-steps",
         type=int,
@@ -190,47 +243,14 @@ def main() -> None:
     )
     args = parser.parse_args()
     print(machine())
-    device, stages = get_device(), {}
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        data = make_coco_size(args.data, folder) if args.coco_size else args.data
-        captions = read_captions(data, "train")
-        words = list(map(tokenizer(), captions.captions))
-        vocab = Vocabulary.build(words, 5)
-        naive, inside, bare = naive_steps(captions, vocab, args.weights, args.naive_steps, device)
-        root = fresh_root(data, folder / "fast")
-        seconds = fast_run(root, args.weights, folder / "fast-out")
-        total = EPOCHS * len(words)
-        rows = [
-            {
-                "side": "naive, scaled",
-                "captions/s": f"{naive:.1f}",
-                "seconds": f"{total / naive:.0f}",
-            },
-            {"side": "fast", "captions/s": f"{total / seconds:.0f}", "seconds": f"{seconds:.1f}"},
-        ]
-        notes = f"naive network {inside:.1f} photos/s, torchvision alone {bare:.1f} photos/s"
-        has_val = any((data / "annotations").glob("captions_val*.json"))
-        if has_val and not args.no_check:
-            plain_root = fresh_root(data, folder / "plain")
-            with timed(stages, "float32"):
-                fast_run(plain_root, args.weights, folder / "plain-out", precision="float32")
-            fast_loss, plain_loss = (
-                validation_loss(plain_root, args.weights, folder / out)
-                for out in ("fast-out", "plain-out")
-            )
-            notes += (
-                f"; validation loss after epoch {EPOCHS}: {fast_loss:.4f}; of a float32 run with "
-                f"the same batches, which took {stages['float32']:.0f} s: {plain_loss:.4f} "
-                f"({100 * (fast_loss / plain_loss - 1):+.2f} %)"
-            )
-        title = (
-            f"Pipeline: {len(captions.photos):,} photos, {len(words):,} captions, {EPOCHS} epochs"
-        )
-        report(title, rows, notes, args.results)
-        print(
-            f"from JPEG files to the weights of epoch {EPOCHS}: {total / naive / seconds:.1f} times"
-        )
+    seconds: dict[str, float] = {}
+    for name in args.backbone:
+        if seconds:
+            print()
+        weights = PACKAGE if name in SIZES else args.weights
+        seconds[name] = measure(args, {"backbone": name, "weights": weights})
+        for other in list(seconds)[:-1]:
+            print(f"{seconds[other] / seconds[name]:.2f} times as fast as {other}, end to end")
 
 
 if __name__ == "__main__":

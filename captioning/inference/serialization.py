@@ -3,6 +3,7 @@
     save_pair(folder, epoch, ...)   encoder-<epoch>.pkl and decoder-<epoch>.pkl
     load_pair(encoder_file, ...)    the encoder, the decoder and its vocabulary, checked
     copy_best(folder, epoch)        best/encoder.pkl and best/decoder.pkl
+    find_pair(captioner)            the two files of a captioner in a folder
 
 The encoder file holds what was trained (a few MB) and names its backbone by architecture, weights
 and fingerprint, so the wrong backbone is noticed. The decoder file carries its vocabulary.
@@ -10,6 +11,7 @@ and fingerprint, so the wrong backbone is noticed. The decoder file carries its 
 
 import dataclasses
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import torch
 
 from captioning.data.photos import PhotoTransform
 from captioning.files import PathLike, atomic_write, readable_write_errors, short_message
+from captioning.models.backbone import MODELS
 from captioning.models.config import DecoderConfig, EncoderConfig
 from captioning.models.decoder import Decoder
 from captioning.models.familiarity import restore
@@ -26,6 +29,7 @@ from vocabulary import Vocabulary
 
 FORMAT = 2  # of the saved files; 1 was that of version 0.1, whose names differ
 Saved = dict[str, Any]  # the content of a file
+Pair = tuple[Path, Path]  # encoder file, decoder file
 
 
 def save(path: PathLike, content: Saved) -> None:
@@ -172,3 +176,35 @@ def _build_encoder(saved: Saved, weights: str | None, path: PathLike) -> Encoder
         raise ValueError(f"{path} lacks some of the encoder's weights")
     encoder.familiarity = restore(encoder.config, saved.get("familiarity"))
     return encoder
+
+
+def find_pair(captioner: PathLike) -> Pair:
+    """Return the pair of files of a captioner: a folder, or the name of one in models/.
+
+    Raises FileNotFoundError where there is none.
+    """
+    for folder in (Path(captioner), MODELS / captioner):
+        if pair := pair_in(folder):
+            return pair
+    shipped = ", ".join(sorted(path.parent.name for path in MODELS.glob("*/encoder.pkl")))
+    raise FileNotFoundError(
+        f"There is no captioner in {captioner} (encoder.pkl and decoder.pkl). Give the folder of a "
+        f"training run, or one of {shipped}."
+    )
+
+
+def pair_in(folder: Path) -> Pair | None:
+    """Return the pair of a folder: its own, else the best of a run, else that of the last epoch."""
+    for encoder in _encoders(folder):
+        decoder = encoder.with_name(encoder.name.replace("encoder", "decoder", 1))
+        if encoder.is_file() and decoder.is_file():
+            return encoder, decoder
+    return None
+
+
+def _encoders(folder: Path) -> Iterator[Path]:
+    yield folder / "encoder.pkl"
+    yield folder / "best" / "encoder.pkl"
+    epochs = [path.stem.removeprefix("encoder-") for path in folder.glob("encoder-*.pkl")]
+    for epoch in sorted(filter(str.isdecimal, epochs), key=int, reverse=True):
+        yield folder / f"encoder-{epoch}.pkl"

@@ -5,12 +5,10 @@ title(name, pair)         how the page lists one of them
 """
 
 import filecmp
-from collections.abc import Iterator
 from pathlib import Path
 
 from captioning.files import PathLike
-
-Pair = tuple[Path, Path]  # encoder file, decoder file
+from captioning.inference.serialization import Pair, pair_in
 
 # The course's own captioners, the best first: the first one that is there is the page's default.
 # Below them come a student's training runs, the newest first.
@@ -40,23 +38,6 @@ def find_captioners(models: PathLike) -> dict[str, Pair]:
             "Train one with train.py, or name another folder with --models."
         )
     return found
-
-
-def pair_in(folder: Path) -> Pair | None:
-    """Return the pair of a folder: its own, else the best of a run, else that of the last epoch."""
-    for encoder in _encoders(folder):
-        decoder = encoder.with_name(encoder.name.replace("encoder", "decoder", 1))
-        if encoder.is_file() and decoder.is_file():
-            return encoder, decoder
-    return None
-
-
-def _encoders(folder: Path) -> Iterator[Path]:
-    yield folder / "encoder.pkl"
-    yield folder / "best" / "encoder.pkl"
-    epochs = [path.stem.removeprefix("encoder-") for path in folder.glob("encoder-*.pkl")]
-    for epoch in sorted(filter(str.isdecimal, epochs), key=int, reverse=True):
-        yield folder / f"encoder-{epoch}.pkl"
 
 
 def _rank(named: tuple[str, Pair]) -> tuple[int, float]:

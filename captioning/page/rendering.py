@@ -37,7 +37,7 @@ def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -
     )
     legend = "Attention before" if is_attention else "No attention in this decoder: Grad-CAM of"
     return f"""<p class="best" aria-live="polite">{escape(best.text) or "(no words)"}
-        {_score(best)}</p>
+        {_score(best)}</p>{_judgment(best)}
         <ol class="others" start="2">{rows}</ol>
         <fieldset class="looks"><legend>{legend} each word</legend>
         <div class="stage" style="--shape: {photo.width} / {photo.height}">
@@ -54,6 +54,13 @@ def sentence(error: Exception) -> str:
 def _score(caption: Caption) -> str:
     score = caption.as_dict()["score"]
     return "" if score is None else f" <data>score {score:.2f}</data>"
+
+
+def _judgment(caption: Caption) -> str:
+    """Return what the image network makes of the photo, where the captioner has a familiarity."""
+    if caption.judgment is None:
+        return ""
+    return f'<p class="judgment">This photo is {escape(str(caption.judgment))}.</p>'
 
 
 def as_url(picture: Image.Image, kind: str) -> str:

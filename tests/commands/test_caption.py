@@ -5,6 +5,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -14,8 +15,9 @@ import caption as caption_module
 from caption import find_photos
 from captioning.data.coco import read_captions
 from captioning.data.photos import read_photo
-from captioning.inference.captioner import Captioner
+from captioning.inference.captioner import Caption, Captioner
 from captioning.inference.sampling import sample
+from captioning.models.familiarity import Judgment
 from tests.helpers import ROOT, write_data
 
 
@@ -239,6 +241,32 @@ def test_mistakes_are_answered_in_a_sentence(
     assert status.startswith("error: ")
     assert sentence in status
     assert "\n" not in status
+
+
+def test_a_captioner_is_named_by_its_folder(run, weights, cli, paths, capsys):
+    common = (caption_module.main, paths[0], "--weights", weights, "--device", "cpu")
+    assert cli(*common, "--captioner", run) == 0
+    by_folder = capsys.readouterr().out
+    files = ["--encoder-file", run / "best/encoder.pkl", "--decoder-file", run / "best/decoder.pkl"]
+    assert cli(*common, *files) == 0
+    assert capsys.readouterr().out == by_folder
+    assert "no captioner in nothing" in cli(*common, "--captioner", "nothing")
+    assert "they are a pair" in cli(*common, *files[:2])
+
+
+def test_an_unfamiliar_photo_is_noted_beside_its_caption(capsys):
+    labels = (("espresso", 0.9), ("cup", 0.05))
+    for is_familiar, noted in ((True, ""), (False, "sees: espresso, cup")):
+        judgment = Judgment(-9.0, is_familiar, labels)
+        captions = [Caption("a dog runs", -1.0, -4.0, (4, 5, 6), judgment)]
+        caption_module.print_captions(Path("cup.jpg"), captions, as_json=False, whole_path=False)
+        printed = capsys.readouterr()
+        assert printed.out == "cup.jpg\ta dog runs\n"
+        assert noted in printed.err
+        assert bool(printed.err) != is_familiar
+        caption_module.print_captions(Path("cup.jpg"), captions, as_json=True, whole_path=False)
+        [record] = json.loads(capsys.readouterr().out)["captions"]
+        assert record["judgment"]["is_familiar"] is is_familiar
 
 
 def test_as_a_command_there_is_no_traceback(run, weights, paths, tmp_path):
