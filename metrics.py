@@ -21,6 +21,7 @@ from captioning.evaluation.scores import (
     bleu,
     bootstrap_intervals,
     evaluate,
+    note_on_cider,
     per_image,
     rouge_l,
     tokens,
@@ -67,6 +68,8 @@ def main() -> None:
             print(f"note: {count} no words, the first of image {empty[0]}", file=sys.stderr)
         references = {image: references[image] for image in captions}
         columns: dict[str, Scores] = {"captions": evaluate(references, captions)}
+        if note := note_on_cider(references, columns["captions"]):
+            print(note, file=sys.stderr)
         more: dict[str, Scores] = {}
         if args.java:
             more["java"] = java_scores(references, captions)

@@ -24,6 +24,7 @@ from torch import nn
 
 from captioning import distributed
 from captioning.device import get_device, prefetch
+from captioning.evaluation.scores import note_on_cider
 from captioning.files import (
     cli_errors,
     exclusive,
@@ -48,6 +49,7 @@ from captioning.training.monitoring import (
     TrainingLog,
     best_epoch,
     loss_and_perplexity,
+    references_of,
     require_finite,
     should_validate,
     validate,
@@ -107,7 +109,7 @@ def train(
 def _train(run: Run) -> list[Row]:
     config = run.config
     if run.progress.epoch > config.num_epochs:
-        run.log(f"this run is finished after {plural(config.num_epochs, 'epoch')}")
+        run.log(f"this run is finished after {plural(run.progress.epoch - 1, 'epoch')}")
     while run.progress.epoch <= config.num_epochs:
         waited = run.progress.epoch - 1 - best_epoch(run.progress.history, config.best_metric)
         if config.patience and waited >= config.patience:
@@ -239,6 +241,9 @@ def finish_epoch(run: Run) -> None:
                     run.loaders["val"], run.decoder, run.vocab, config.val_beam_size
                 )
             require_finite("validation loss", scores["val_loss"])
+            is_first = not any("CIDEr" in old for old in progress.history)
+            if is_first and (note := note_on_cider(references_of(run.loaders["val"]), scores)):
+                run.log(f"{note}; the best epoch is the one with the lowest loss")
             row |= scores
             for photo in run.loaders["val"].captions.photos[:EXAMPLES]:
                 examples[photo.path.name] = texts.get(photo.id, "(unreadable)")

@@ -4,6 +4,7 @@
     rouge_l               the longest common subsequence with a reference
     CiderD                agreement with all references; rare n-grams count most
     per_image, evaluate   scores of each image, and of a whole set
+    note_on_cider         a warning where the images are too few, or too alike, for CIDEr
     bootstrap_intervals   how far they would move with other images
 
 Everywhere `references` is {image id: [caption, ...]} and `captions` is {image id: caption}, plain
@@ -179,6 +180,17 @@ def evaluate(references: References, captions: Captions) -> Scores:
     for name in ("ROUGE-L", "CIDEr"):
         scores[name] = sum(image[name] for image in images.values()) / len(images)
     return scores
+
+
+def note_on_cider(references: References, scores: Scores) -> str:
+    """Return a sentence where even true captions get CIDEr 0, as those of a single image; else "".
+
+    A word that is in the references of every image tells nothing about any of them.
+    """
+    true_captions = {image: texts[0] for image, texts in references.items()}
+    if scores["CIDEr"] or evaluate(references, true_captions)["CIDEr"]:
+        return ""
+    return "note: CIDEr is 0 whatever the captions: it needs images whose references differ"
 
 
 class BleuCounts(NamedTuple):

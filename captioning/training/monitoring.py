@@ -50,9 +50,14 @@ def validate(
     shards = distributed.all_gather((total, words, texts))
     total, words = sum(shard[0] for shard in shards), sum(shard[1] for shard in shards)
     texts = {photo: text for shard in shards for photo, text in shard[2].items()}
-    references = {photo: refs for photo, refs in loader.captions.references().items() if refs}
+    references = references_of(loader)
     scores = evaluate(references, {photo: texts[photo] for photo in references})
     return distributed.broadcast({"val_loss": total / words, **scores}), texts
+
+
+def references_of(loader: Loader) -> dict[ImageId, list[str]]:
+    """Return photo id -> its captions, for the photos that have any."""
+    return {photo: refs for photo, refs in loader.captions.references().items() if refs}
 
 
 def most_likely(decoder: Decoder, features: Tensor, beam_size: int) -> list[list[int]]:

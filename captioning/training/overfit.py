@@ -75,7 +75,7 @@ def learn_batch_by_heart(config: TrainConfig) -> bool:
             loss_text = loss_and_perplexity(loss.item())
             print(f"step {step}  {loss_text}  {right} of {len(captions)} captions right")
             if right == len(captions):
-                print(f"learned all {plural(len(captions), 'caption')} by heart")
+                print(f"learned {plural(len(captions), 'caption')} by heart")
                 return True
     print(
         f"NOT learned by heart in {STEPS} steps: try another --lr first; if that does not help, "

@@ -107,6 +107,13 @@ def test_command_scores_what_is_there_with_partial(score):
     assert "2 images, 4 references" in said
 
 
+def test_command_notes_that_cider_needs_more_than_one_image(score):
+    status, said, err = score(GOOD[:1], "--partial")
+    assert status == 0, err
+    assert said.splitlines()[-1].split() == ["CIDEr", "0.0", "0.0", "to", "0.0"]
+    assert err.startswith("note: CIDEr is 0 whatever the captions: it needs images whose refer")
+
+
 def test_command_scores_empty_and_non_latin_captions(score):
     empty, other = dict(GOOD[0], caption=" ... "), dict(GOOD[1], caption="一只猫 на дороге \ud83d")
     status, _, err = score([empty, other, GOOD[2]])

@@ -1,6 +1,7 @@
 """A run of train.py: what it leaves behind, what it trains, its command line."""
 
 import csv
+import dataclasses
 import math
 import re
 
@@ -81,6 +82,21 @@ def test_it_stops_early_where_no_epoch_is_better(config_of, tmp_path):
     history = train(config)
     assert len(history) == 3
     assert "stopped: no better loss" in (tmp_path / "training.log").read_text(encoding="utf-8")
+
+
+def test_validation_photos_on_which_cider_is_always_0_are_noted_and_loss_decides(
+    config_of, tmp_path
+):
+    config = config_of(tmp_path, val_samples=1, num_epochs=3)
+    history = train(config)
+    assert [row["CIDEr"] for row in history] == [0, 0, 0]
+    best = min(history, key=lambda row: row["val_loss"])["epoch"]
+    assert safe_load(tmp_path / "best/decoder.pkl")["epoch"] == best
+    log = (tmp_path / "training.log").read_text(encoding="utf-8")
+    assert log.count("note: CIDEr is 0 whatever the captions") == 1
+    train(dataclasses.replace(config, resume=True, num_epochs=2))
+    log = (tmp_path / "training.log").read_text(encoding="utf-8")
+    assert log.splitlines()[-1] == "this run is finished after 3 epochs"
 
 
 @pytest.mark.parametrize(

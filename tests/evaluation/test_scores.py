@@ -12,6 +12,7 @@ from captioning.evaluation.scores import (
     bleu,
     bootstrap_intervals,
     evaluate,
+    note_on_cider,
     per_image,
     rouge_l,
     tokens,
@@ -122,6 +123,20 @@ def test_cider_documents_fix_the_frequencies():
     assert reward.compute({1: "red dog", 2: "dog"}) == pytest.approx(2.5)
     with pytest.raises(ValueError, match="needs references"):
         CiderD({})
+
+
+@pytest.mark.parametrize(
+    ("references", "caption", "noted"),
+    [
+        ({1: ["red dog", "a dog"]}, "red dog", True),  # a single image
+        ({1: ["red dog"], 2: ["dog red dog"]}, "blue", False),  # wrong captions, good references
+        ({1: ["red dog"], 2: ["red dog"]}, "red dog", True),
+        ({1: ["red dog"], 2: ["red cat"]}, "red dog", False),  # image 1 has more than 0
+    ],
+)
+def test_a_cider_that_is_always_0_is_noted(references, caption, noted):
+    scores = evaluate(references, dict.fromkeys(references, caption))
+    assert bool(note_on_cider(references, scores)) == noted
 
 
 def test_evaluate_refuses_in_a_sentence():
