@@ -62,11 +62,12 @@ def mix(folders: list[Path], out: Path) -> None:
                 read_json(find_split(folder, split)[0]),
                 read_captions(folder, split),
             )
-            records, licenses = {i["id"]: i for i in content["images"]}, content["licenses"]
+            licenses = content.get("licenses", licenses)
+            license_of = {image["id"]: image.get("license") for image in content["images"]}
             references = captions.references()
             for photo in captions.photos:
                 target = split if split == "train" else PARITIES[int(photo.id) % 2]
-                record = {"id": photo.id, "license": records[photo.id]["license"]}
+                record = {"id": photo.id, "license": license_of[photo.id]}
                 splits[target].append(SourcePhoto(photo.path, references[photo.id], record))
     write_layout(
         Collection("a few photos of COCO", licenses, splits), out, link=True, partial=False
