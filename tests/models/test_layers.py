@@ -49,11 +49,6 @@ def test_a_family_gives_its_last_feature_map(name, quick_to_make):
     check_maps(name, SIDE, (2, size, side, side))
 
 
-@pytest.mark.slow
-def test_maxvit_gives_its_last_feature_map():
-    check_maps("maxvit_t", 224, (2, 512, 7, 7))
-
-
 def test_a_vision_transformer_is_refused_in_a_sentence(quick_to_make):
     with pytest.raises(ValueError, match=r"^vit_b_16 has no feature map; choose a conv.*\.$"):
         cut_network(models.vit_b_16(weights=None), "vit_b_16")

@@ -35,7 +35,7 @@ def test_an_older_exporter_is_refused(encoder, monkeypatch, tmp_path):
 
 @new_enough
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["lstm", "transformer, 2 layers"])
+@pytest.mark.parametrize("kind", ["lstm", "transformer"])
 def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
     decoder = make(kind, len(WORDS), scale=1.5)
     files = export(encoder, decoder, WORDS, tmp_path / "small.onnx")
@@ -69,7 +69,7 @@ def test_captions_are_those_of_pytorch(kind, encoder, data, tmp_path):
 
 @new_enough
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["rnn", "gru, 2 layers", "lstm, image as state", "attention"])
+@pytest.mark.parametrize("kind", ["gru", "attention"])
 def test_the_other_decoders_can_be_exported_too(kind, tmp_path):
     decoder, features = make(kind), random_features(3)
 

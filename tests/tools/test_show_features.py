@@ -26,7 +26,7 @@ from tools.show_features import (
 
 NUMBER_OF_ROWS = {"D": 10, "V": 3, "E": 5, "C": 7, "T": 9, "I": 6, "M": 6, "U": 4, "K": 6}
 IDS = [f"{part}{i}" for part, count in NUMBER_OF_ROWS.items() for i in range(1, count + 1)]
-QUICK = ["D5", "D9", "V3", "T8", "I1", "M5"]
+QUICK = ["D9", "V3", "I1", "M5"]
 SETUP, ROWS = read_document()
 COMMANDS = {row.id: row.command for row in ROWS}
 
