@@ -191,6 +191,13 @@ class TestNotebook:
         assert 4 <= m.cells / m.figures <= 12
         assert m.size <= MOST_BYTES
 
+    def test_every_code_cell_fits_a_screen(self, name):
+        code = [
+            c for c in nbformat.read(path_of(name), as_version=4).cells if c.cell_type == "code"
+        ]
+        longest = max(code, key=lambda cell: len(cell.source.splitlines()))
+        assert len(longest.source.splitlines()) <= 25, longest.id  # blank lines and exercises count
+
     def test_was_run_once_in_order_without_an_error(self, name):
         cells = nbformat.read(path_of(name), as_version=4).cells
         code = [cell for cell in cells if cell.cell_type == "code"]
