@@ -157,8 +157,7 @@ def setup_run(
     inits = (config.init_embedding, config.init_recurrent, config.init_output)
     init_weights(decoder, *inits, counts)
     decoder = decoder.to(device)
-    if config.cached:
-        encoder.familiarity = fit_familiarity(encoder, loaders)
+    encoder.familiarity = fit_familiarity(encoder, loaders)
     _, inputs = next(loaders["train"].photos())
     data_dependent_init(encoder.embed, loaders["train"].to_grid(inputs), bool(config.pca))
     if distributed.rank():

@@ -16,8 +16,9 @@ the likeliest classes are then a better guide. Hendrycks and Gimpel 2017, arXiv:
 the study of such questions.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -51,9 +52,6 @@ class Judgment:
             return f"like the photos it learned from; the image network sees: {names}"
         return f"unlike the photos it learned from; the image network itself sees: {names}"
 
-    def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 class Familiarity:
     """Compares photos with those of training; kept in the encoder's file, about 2 kB.
@@ -63,7 +61,8 @@ class Familiarity:
     """
 
     def __init__(self, classifier: nn.Linear, prior: Tensor, threshold: float):
-        if prior.shape != (classifier.out_features,) or not prior.isfinite().all():
+        fits = prior.shape == (classifier.out_features,) and bool(prior.isfinite().all())
+        if not fits or not math.isfinite(threshold):
             raise ValueError("the prior of its classes does not fit its image network")
         self.classifier, self.prior, self.threshold = classifier, prior.float(), float(threshold)
 

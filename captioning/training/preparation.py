@@ -201,7 +201,12 @@ def prepare_data(
 
 
 def fit_familiarity(encoder: EncoderCNN, loaders: dict[str, Loader]) -> Familiarity | None:
-    """Return what tells photos from those of training; None where the backbone cannot (a toy)."""
+    """Return what tells photos from those of training, from their cached features.
+
+    None where nothing is cached, and where the backbone has no classifier that names what it sees.
+    """
+    if not isinstance(loaders["train"], CachedLoader):
+        return None
 
     def grids(split: str) -> Iterator[Tensor]:
         for _, inputs in loaders[split].photos() if split in loaders else ():

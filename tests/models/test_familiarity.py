@@ -14,6 +14,7 @@ from captioning.models.config import EncoderConfig
 from captioning.models.familiarity import Familiarity, familiarity, fit, restore
 from captioning.safe_load import safe_load
 from model import EncoderCNN, make_decoder
+from train import train
 from vocabulary import Vocabulary
 
 NAME = "efficientnet_lite2"
@@ -104,10 +105,30 @@ def test_pairs_without_it_stay_as_they_were(run, weights):
     assert "judgment" not in caption.as_dict()
 
 
-@pytest.mark.parametrize("prior", [torch.zeros(3), torch.full((1000,), float("nan"))])
-def test_a_prior_that_does_not_fit_is_refused(pair, prior):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"prior": torch.zeros(3)},
+        {"prior": torch.full((1000,), float("nan"))},
+        {"prior": "usual"},
+        {"threshold": float("nan")},
+        {"threshold": "high"},
+        {"more": 1},
+    ],
+)
+def test_a_familiarity_that_does_not_fit_is_refused(pair, changed):
     content = safe_load(pair[0])
-    content["familiarity"]["prior"] = prior
+    content["familiarity"] |= changed
     torch.save(content, pair[0])
-    with pytest.raises(ValueError, match="the prior of its classes does not fit"):
+    with pytest.raises(ValueError, match="do not make a captioner"):
         load_pair(*pair)
+
+
+def test_training_finds_it_from_cached_features(config_of, tmp_path):
+    config = config_of(tmp_path, weights="package", backbone=NAME, num_epochs=1, num_samples=6)
+    train(config)
+    saved = safe_load(tmp_path / "encoder-1.pkl")["familiarity"]
+    assert saved["prior"].float().sum().item() == pytest.approx(1, abs=0.02)
+    captioner = Captioner.load(tmp_path / "encoder-1.pkl", tmp_path / "decoder-1.pkl", device="cpu")
+    [[cat]] = captioner.caption([find("chelsea").path])
+    assert not cat.judgment.is_familiar  # it has learned from colored balls and boxes
