@@ -173,8 +173,8 @@ def make_coco_size(data: Path, folder: Path) -> Path:
     return folder / "coco"
 
 
-def measure(args: argparse.Namespace, network: Network) -> float:
-    """Print and record the table of one backbone; return the seconds of the fast side."""
+def measure(args: argparse.Namespace, network: Network) -> tuple[float, float]:
+    """Print and record the table of a backbone; return the seconds of both sides."""
     device, stages = get_device(), {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -211,8 +211,7 @@ def measure(args: argparse.Namespace, network: Network) -> float:
             )
     title = f"Pipeline: {network['backbone']}, {len(captions.photos):,} photos, "
     report(f"{title}{len(words):,} captions, {EPOCHS} epochs", rows, notes, args.results)
-    print(f"from JPEG files to the weights of epoch {EPOCHS}: {total / naive / seconds:.1f} times")
-    return seconds
+    return total / naive, seconds
 
 
 def main() -> None:
@@ -245,12 +244,14 @@ def main() -> None:
     print(machine())
     seconds: dict[str, float] = {}
     for name in args.backbone:
-        if seconds:
-            print()
         weights = PACKAGE if name in SIZES else args.weights
-        seconds[name] = measure(args, {"backbone": name, "weights": weights})
+        naive, seconds[name] = measure(args, {"backbone": name, "weights": weights})
         for other in list(seconds)[:-1]:
-            print(f"{seconds[other] / seconds[name]:.2f} times as fast as {other}, end to end")
+            times = seconds[other] / seconds[name]
+            print(f"{name}: {times:.2f} times as fast as {other}, end to end")
+        print(
+            f"from JPEG files to the weights of epoch {EPOCHS}: {naive / seconds[name]:.1f} times"
+        )
 
 
 if __name__ == "__main__":
