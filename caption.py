@@ -1,6 +1,8 @@
 """Caption photos with saved weights.
 
-    python caption.py photo.jpg holiday/ "*.png" --captioner toy-lstm --out results.json
+    python caption.py photo.jpg holiday/ "*.png" --out results.json
+    python caption.py --album                        photos that installed packages bring along
+    python caption.py drawing.png --captioner toy-lstm
     python caption.py photo.jpg --encoder-file models/my/encoder-3.pkl \\
         --decoder-file models/my/decoder-3.pkl --beam-size 3
 
@@ -16,6 +18,7 @@ import os
 import sys
 from pathlib import Path
 
+from captioning.data.album import album
 from captioning.data.coco import ImageId, image_ids
 from captioning.data.find_photos import find_photos
 from captioning.data.photos import read_photo
@@ -26,7 +29,7 @@ from captioning.inference.search import attention_weights, beam_search, greedy
 from captioning.inference.serialization import find_pair, load_pair
 
 __all__ = ["Captioner", "attention_weights", "beam_search", "greedy", "load_pair", "sample"]
-DEFAULT = "toy-lstm"  # in models/
+DEFAULT = "photos"  # in models/
 FIGURES = {  # flag -> what it draws of the first photo
     "captioned": "the photo with its caption",
     "attention": "the attention before each word",
@@ -37,7 +40,10 @@ Captioned = tuple[ImageId, Path, list[Caption]]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Caption photos with saved weights.")
-    parser.add_argument("photos", nargs="+", help="photos, folders, patterns; - reads a list")
+    parser.add_argument("photos", nargs="*", help="photos, folders, patterns; - reads a list")
+    parser.add_argument(
+        "--album", action="store_true", help="photos that installed packages bring along"
+    )
     parser.add_argument("--recursive", action="store_true", help="search subfolders too")
     parser.add_argument(
         "--captioner",
@@ -89,7 +95,10 @@ def parse_args() -> argparse.Namespace:
     for name, about in FIGURES.items():
         flag = f"--{name.replace('_', '-')}"
         output.add_argument(flag, metavar="FIGURE", help=f"draw {about}, for the first photo")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if not args.photos and not args.album:
+        parser.error("name a photo or a folder, or try --album")
+    return args
 
 
 def main() -> int:
@@ -103,7 +112,8 @@ def main() -> int:
 
 def run(args: argparse.Namespace) -> int:
     """Caption everything; return 0 if all photos could be read, 1 otherwise."""
-    paths = find_photos(args.photos, args.recursive)
+    paths = find_photos(args.photos, args.recursive) if args.photos else []
+    paths += [photo.path for photo in album() if photo.path] if args.album else []
     ids = image_ids(args.annotations, paths)
     encoder_files, decoder_files = pair_files(args)
     check_outputs(args, is_ensemble=len(encoder_files) > 1)

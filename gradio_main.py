@@ -26,6 +26,7 @@ except ImportError:
     sys.exit("The page needs its own packages: pip install -r requirements-extra.txt")
 from PIL import Image
 
+from captioning.data.album import album
 from captioning.files import cli_errors
 from captioning.inference.captioner import TOY_WARNING
 from captioning.page.catalog import find_captioners, title
@@ -36,7 +37,7 @@ from captioning.toy.scenes import scene
 HERE = Path(__file__).parent
 MAX_QUEUE = 100  # requests that may wait; the next one gets an error: the page is busy
 MAX_UPLOAD = "20mb"
-EXAMPLES = (1, 8, 10, 13, 18, 22)  # numbers of drawn scenes, which training never shows
+SCENES = (1, 8, 10, 13, 18, 22)  # numbers of drawn scenes, which training never shows
 THEME = gr.themes.Base(
     primary_hue="emerald",
     neutral_hue="stone",
@@ -50,12 +51,18 @@ THEME = gr.themes.Base(
 )
 
 
-def draw_examples(folder: str) -> list[str]:
-    """Draw scenes that are in none of the course's splits into `folder`; return their paths."""
-    paths = [str(Path(folder, f"scene-{number}.png")) for number in EXAMPLES]
-    for number, path in zip(EXAMPLES, paths, strict=True):
+def make_examples(folder: str) -> dict[str, list[str]]:
+    """Return the paths of photos that are installed here, and of scenes drawn into `folder`.
+
+    The scenes are in none of the course's splits.
+    """
+    scenes = [str(Path(folder, f"scene-{number}.png")) for number in SCENES]
+    for number, path in zip(SCENES, scenes, strict=True):
         Image.fromarray(scene(0, "page", number)[0]).save(path)
-    return paths
+    return {
+        "Or one of these photographs": [str(photo.path) for photo in album()],
+        "Drawn scenes, for the captioners of drawn scenes": scenes,
+    }
 
 
 class Page(gr.Blocks):
@@ -66,8 +73,11 @@ class Page(gr.Blocks):
         super().validate_inputs(block_fn, inputs)
 
 
-def make_page(service: CaptionService, examples: list[str]) -> gr.Blocks:
-    """Build the page; `/caption` takes the same inputs and returns what `predict_json` does."""
+def make_page(service: CaptionService, examples: dict[str, list[str]]) -> gr.Blocks:
+    """Build the page; `/caption` takes the same inputs and returns what `predict_json` does.
+
+    examples  paths of photos, under a heading for each gallery
+    """
     with Page(title="Captions for photos", delete_cache=(600, 3600)) as page:
         gr.HTML(HEADING)
         note = toy_warning(service, service.default)
@@ -81,7 +91,9 @@ def make_page(service: CaptionService, examples: list[str]) -> gr.Blocks:
                     height=340,
                     elem_id="photo",
                 )
-                gr.Examples(examples, photo, label="Or one of these drawn scenes")
+                for heading, paths in examples.items():
+                    if paths:
+                        gr.Examples(paths, photo, label=heading)
                 with gr.Group(elem_id="settings"):
                     listed = [(title(name, pair), name) for name, pair in service.pairs.items()]
                     name = gr.Dropdown(listed, value=service.default, label="Captioner")
@@ -165,7 +177,7 @@ def main() -> None:
     with cli_errors(), tempfile.TemporaryDirectory() as folder:
         pairs = find_captioners(arguments.models)
         service = CaptionService(pairs, arguments.weights, arguments.device, get_upload_folder())
-        page = make_page(service, draw_examples(folder))
+        page = make_page(service, make_examples(folder))
         launch(page, arguments.host, arguments.port, arguments.share)
 
 

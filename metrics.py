@@ -79,13 +79,15 @@ def main() -> None:
             more["diversity"] = diversity(captions, training)
         total = sum(map(len, references.values()))
         print(f"{plural(len(captions), 'image')}, {plural(total, 'reference')}")
-        print(table(columns, bootstrap_intervals(references, captions)))
+        intervals = bootstrap_intervals(references, captions)
+        print(table(columns, intervals))
         for kind, scores in more.items():
             for name, value in scores.items():
                 print(f"{kind:10}{name:24}{value:9.1f}")
         if args.out:
             with atomic_write(args.out, "w") as file:
-                json.dump({"images": len(captions), **columns, **more}, file, indent=1)
+                content = {"images": len(captions), **columns, "intervals": intervals, **more}
+                json.dump(content, file, indent=1)
 
 
 if __name__ == "__main__":

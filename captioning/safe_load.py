@@ -1,6 +1,7 @@
 """Load untrusted weight files safely: what is checked before anything is built from them.
 
     safe_load(path)                  `torch.load` that runs no code and unpacks no zip bomb
+    shapes_only()                    modules built in it have shapes, but no numbers
     check_state_dict(build, state)   refuses a model that does not have the size of its weights
     same_structure(expected, found)  whether two plain values differ in their numbers only
 
@@ -9,6 +10,7 @@ program; `weights_only=True` refuses that. What remains are false claims: a few 
 be 40 GB, a configuration of a billion layers, an optimizer state that holds text.
 """
 
+import contextlib
 import pickle
 import tokenize
 import zipfile
@@ -19,6 +21,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from captioning.files import PathLike
 
@@ -94,12 +97,31 @@ def has_all_values(tensor: Tensor) -> bool:
     return tensor.numel() * tensor.element_size() <= tensor.untyped_storage().nbytes()
 
 
+class WithoutInit(TorchFunctionMode):
+    """Within it the functions of torch.nn.init do nothing: the weights come from a file."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        kwargs = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init":
+            return kwargs["tensor"] if "tensor" in kwargs else args[0]
+        return func(*args, **kwargs)
+
+
+@contextlib.contextmanager
+def shapes_only() -> Iterator[None]:
+    """Build modules without their numbers, in no time and memory; `load_state_dict(assign=True)`
+    gives them some.
+    """
+    with torch.device("meta"), WithoutInit():
+        yield
+
+
 def check_state_dict(build: Callable[[], nn.Module], state: dict[str, Tensor]) -> None:
     """Raise ValueError where `build()` would not have the weights of `state`; costs no memory.
 
     So no configuration, whatever it claims, makes a model larger than the file that it came in.
     """
-    with torch.device("meta"):  # shapes without numbers
+    with shapes_only():
         expected = {name: tensor.shape for name, tensor in build().state_dict().items()}
     for name in expected.keys() | state.keys():
         if name not in state and name.endswith("num_batches_tracked"):

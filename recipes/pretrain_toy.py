@@ -35,7 +35,7 @@ from torchvision.models.resnet import Bottleneck
 
 from captioning.device import compute_dtype, get_device
 from captioning.files import atomic_write, cli_errors
-from captioning.models.backbone import narrow_resnet50
+from captioning.models.classifiers import narrow_resnet50
 from captioning.models.config import check_options, option
 from captioning.toy.canvas import PALETTE
 from captioning.toy.captions import PHRASES

@@ -17,7 +17,7 @@ import torch
 
 from captioning.data.coco import read_captions
 from captioning.data.photos import PhotoTransform, read_photo
-from captioning.models.backbone import narrow_resnet50
+from captioning.models.classifiers import narrow_resnet50
 from captioning.training.config import TrainConfig
 from model import EncoderCNN
 from tests.helpers import EMBED, write_data

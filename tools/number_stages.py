@@ -20,6 +20,7 @@ NUMBERS = ROOT / "benchmarks" / "numbers"
 TOY_TEST = "data/toy/images/test2014", "data/toy/annotations/captions_test2014.json"
 TOY_VAL = "data/toy/images/val2014", "data/toy/annotations/captions_val2014.json"
 FLICKR8K_VAL = "$data/flickr8k/images/val", "$data/flickr8k/annotations/captions_val.json"
+COCO_TEST = "$data/coco_few/images/test", "$data/coco_few/annotations/captions_test.json"
 
 Numbers = dict[str, Any]
 
@@ -76,6 +77,16 @@ def flickr8k(options: str, beam_size: int = 3) -> Stage:
     train = f"python train.py --data $data/flickr8k --weights $weights {options} --out $scratch/run"
     score = scored("$scratch/run/best", FLICKR8K_VAL, "val", beam_size)
     return Stage((train, *score), json_files, ("$data/flickr8k",))
+
+
+def photos(split: tuple[str, str], name: str, training: str) -> tuple[str, ...]:
+    """Return the commands that caption a split with the defaults and score it beside baselines."""
+    (images, annotations), captions = split, f"$scratch/captions/{name}.json"
+    return (
+        f"python caption.py {images} --out {captions}",
+        f"python metrics.py {captions} {annotations} --training {training} --java "
+        f"--out $scratch/scores-{name}.json",
+    )
 
 
 def json_files(folder: Path, printed: list[str]) -> Numbers:
@@ -186,6 +197,16 @@ STAGES = {
         ),
         json_files,
         ("$data/flickr8k", "$data/coco"),
+    ),
+    "photos": Stage(
+        (
+            *photos(FLICKR8K_VAL, "flickr8k", "$data/flickr8k/annotations/captions_train.json"),
+            *photos(COCO_TEST, "coco", "$data/coco_few/annotations/captions_train.json"),
+            "python benchmarks/judged.py --coco $data/coco_few --known $data/flickr8k "
+            "--out $scratch/judged.json",
+        ),
+        json_files,
+        ("models/photos/encoder.pkl", FLICKR8K_VAL[0], COCO_TEST[0]),
     ),
     "flickr8k-lstm": flickr8k(LSTM, beam_size=1),
     "flickr8k-one-round": flickr8k("--recipe best --self-critical-rounds 1"),

@@ -1,9 +1,10 @@
-"""Run the four notebooks in order, then caption drawn pictures that are not in the training set.
+"""Run the four notebooks in order, then caption drawn pictures and photographs that none saw.
 
     python -m tools.run_notebooks              executed copies are written to build/course
     python -m tools.run_notebooks --in-place   for authors: rewrites the notebooks in git
 
-Prints the seconds of each notebook, five captions and the scores of the weights just trained.
+Prints the seconds of each notebook, five captions and the scores of the weights just trained, and
+three captions of photographs by the captioner of photographs that comes with the course.
 
 In place, each notebook also gets a Colab badge and a cell that clones the course on Colab. Both are
 made from `Repository` in pyproject.toml, [project.urls]; without an address there is neither.
@@ -20,14 +21,17 @@ import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
+from captioning.data.album import album
 from captioning.data.coco import read_captions
 from captioning.evaluation.scores import evaluate
 from captioning.files import atomic_write, cli_errors
 from captioning.inference.captioner import Captioner
+from captioning.inference.serialization import find_pair
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ("0_Dataset_Exploration", "1_Architecture", "2_Training", "3_Inference")
-NUM_SHOWN = 5  # captions to print
+NUM_SHOWN = 5  # captions of drawings to print
+NUM_PHOTOS = 3  # captions of photographs
 COLAB = "https://colab.research.google.com"
 BADGE = f"[![Open In Colab]({COLAB}/assets/colab-badge.svg)]"
 IN_COLAB = '"google.colab" in sys.modules'
@@ -140,11 +144,21 @@ def caption_test_pictures(data: Path, models: Path, out: Path) -> None:
     print("\nscores on all of them, times 100:")
     print("  " + "  ".join(f"{name} {value:.1f}" for name, value in scores.items()))
     print("\nNotebook 2 has just trained these weights in a minute; the shipped ones score higher:")
-    print("README, 'What to expect'. The executed notebooks are in build/course. Work in them:")
-    print("  source .venv/bin/activate && jupyter lab")
+    print("README, 'What to expect'.")
     results = [{"image_id": key, "caption": text} for key, text in captions.items()]
     with atomic_write(out, "w") as file:
         json.dump(results, file)
+
+
+def caption_photographs() -> None:
+    """Caption photographs that installed packages bring along, with the shipped captioner."""
+    captioner = Captioner.load(*find_pair("photos"))
+    print("\nphotographs, captioned by models/photos:")
+    for photo in album()[:NUM_PHOTOS]:
+        (best,) = captioner.caption([photo.path])[0]
+        print(f"  {photo.name:10} {best.text}")
+        if best.judgment and not best.judgment.is_familiar:
+            print(f"  {'':10} ({best.judgment})")
 
 
 def main() -> None:
@@ -165,6 +179,9 @@ def main() -> None:
             print(f"{name}: {time.monotonic() - start:.0f} s", flush=True)
         print(f"all four: {time.monotonic() - started:.0f} s")
         caption_test_pictures(ROOT / "data" / "toy", ROOT / "models", build / "results.json")
+        caption_photographs()
+        print("\nThe executed notebooks are in build/course. To work in them:")
+        print("  source .venv/bin/activate && jupyter lab")
 
 
 if __name__ == "__main__":

@@ -10,8 +10,9 @@ photo is squashed to a square. Training takes a random crop, mirrored half the t
 import random
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-import torchvision.transforms.v2.functional as F
+import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
@@ -57,12 +58,12 @@ class PhotoTransform:
 
     def resize_and_crop(self, photo: Image.Image, seed: object = None) -> Tensor:
         """Return the image as uint8 (3, crop, crop), a quarter of the bytes of float32."""
-        pixels = F.pil_to_tensor(photo)
+        pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]  # (1, 3, H, W)
         if not self.train:
-            return F.resize(pixels, [self.crop, self.crop], antialias=True)
+            return squash(pixels, self.crop)
         rng = random.Random(seed if seed is None else str(seed))
         top, left = (rng.randint(0, self.resize - self.crop) for _ in range(2))
-        pixels = F.resize(pixels, [self.resize, self.resize], antialias=True)
+        pixels = squash(pixels, self.resize)
         pixels = pixels[:, top : top + self.crop, left : left + self.crop]
         return pixels.flip(-1) if rng.random() < self.flip else pixels
 
@@ -73,6 +74,11 @@ class PhotoTransform:
             for numbers in (self.mean, self.std)
         )
         return (pixels / 255 - mean) / std
+
+
+def squash(pixels: Tensor, side: int) -> Tensor:
+    """uint8 (1, 3, H, W) -> uint8 (3, side, side); where it shrinks, pixels are averaged"""
+    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
 
 
 transform_test = PhotoTransform()

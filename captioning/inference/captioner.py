@@ -33,8 +33,8 @@ from vocabulary import Vocabulary
 SEARCH_BATCH = 64  # photos whose captions are searched together
 ENCODE_BATCH = 8  # images given to the network at once
 TOY_WARNING = (
-    "this network has only ever seen drawn scenes; for photographs train one on photographs "
-    "(README, 'Real photographs')."
+    "this captioner has only ever seen drawn scenes; for photographs choose the captioner photos, "
+    "or train one (README, 'Real photographs')."
 )
 
 

@@ -19,8 +19,7 @@ import torch
 
 from captioning.data.photos import PhotoTransform
 from captioning.files import PathLike, atomic_write, readable_write_errors, short_message
-from captioning.models.backbone import MODELS
-from captioning.models.config import DecoderConfig, EncoderConfig
+from captioning.models.config import MODELS, DecoderConfig, EncoderConfig
 from captioning.models.decoder import Decoder
 from captioning.models.familiarity import restore
 from captioning.safe_load import LOAD_ERRORS, check_state_dict, safe_load

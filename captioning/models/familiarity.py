@@ -24,9 +24,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from captioning.models.backbone import PACKAGE
 from captioning.models.config import EncoderConfig
-from captioning.models.efficientnet_lite import labels, load_package
+from captioning.models.efficientnet_lite import PACKAGE, labels, load_classifier
 
 UNFAMILIAR = 0.05  # fraction of the validation photos below the threshold
 SMALLEST = 1e-5  # of a prior; no class is impossible
@@ -91,7 +90,7 @@ def classifier_of(config: EncoderConfig) -> nn.Linear | None:
     changed = config.pca or config.backbone_layer or config.fine_tune_from
     if config.weights != PACKAGE or changed:
         return None
-    return load_package(config.backbone).classifier
+    return load_classifier(config.backbone)
 
 
 @torch.inference_mode()

@@ -14,7 +14,7 @@ from PIL import Image
 from captioning.inference.attention_maps import attention_maps, attention_overlay
 from captioning.inference.captioner import Caption, Captioner
 
-EMPTY_HTML = '<p class="invitation">Upload, paste or take a photo, or choose a drawn scene.</p>'
+EMPTY_HTML = '<p class="invitation">Upload, paste or take a photo, or choose one below.</p>'
 
 
 def as_html(captioner: Captioner, photo: Image.Image, captions: list[Caption]) -> str:

@@ -50,7 +50,7 @@ def captioner(folder, weights) -> Captioner:
 @pytest.fixture(scope="module")
 def address(folder, weights, tmp_path_factory) -> Iterator[str]:
     """Serve the page from this process until the tests of this file are over; yield its address."""
-    examples = gradio_main.draw_examples(str(tmp_path_factory.mktemp("examples")))
+    examples = gradio_main.make_examples(str(tmp_path_factory.mktemp("examples")))
     pairs = find_captioners(folder)
     page = make_page(CaptionService(pairs, str(weights), "cpu", get_upload_folder()), examples)
     with socket.socket() as free:

@@ -18,9 +18,8 @@ from captioning.features.cache import FeatureCache, transform_of
 from captioning.features.extraction import extract_features
 from captioning.inference.search import greedy
 from captioning.inference.serialization import load_pair
-from captioning.models.backbone import TOY_WEIGHTS
 from model import EncoderCNN
-from tests.helpers import EMBED, ROOT, write_data
+from tests.helpers import EMBED, ROOT, TOY_WEIGHTS, write_data
 
 IMAGENET = ROOT / "../shared/weights/resnet50_imagenet_fp16.pth"
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from captioning.models.backbone import Backbone, narrow_resnet50
+from captioning.models.backbone import Backbone
+from captioning.models.classifiers import narrow_resnet50
 from tests.helpers import assert_close, random_images
 
 TORCHVISION = {

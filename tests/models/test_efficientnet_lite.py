@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from torchvision.models import ResNet50_Weights
 
 from captioning.data.album import find
 from captioning.data.photos import PhotoTransform, read_photo
@@ -18,8 +19,10 @@ from captioning.models.efficientnet_lite import (
     SamePadConv2d,
     input_transform,
     labels,
+    load_classifier,
     load_package,
 )
+from captioning.models.imagenet_classes import CLASSES
 
 NAME = "efficientnet_lite2"
 
@@ -75,6 +78,13 @@ def test_it_sees_what_is_in_the_album(photo, seen):
     assert 0.5 < probability < 1
 
 
+def test_its_classes_are_torchvisions_and_the_last_layer_can_be_loaded_alone():
+    assert list(CLASSES) == ResNet50_Weights.IMAGENET1K_V1.meta["categories"]
+    alone, whole = load_classifier(NAME), load_package(NAME).classifier
+    torch.testing.assert_close(alone.weight, whole.weight, rtol=0, atol=0)
+    torch.testing.assert_close(alone.bias, whole.bias, rtol=0, atol=0)
+
+
 def test_it_is_a_backbone_like_any_other():
     backbone = Backbone(NAME, grid=True, weights="IMAGENET1K_V1")
     assert backbone.weights_name == "package"
@@ -122,5 +132,6 @@ def test_a_damaged_package_is_one_sentence(fault, tmp_path, monkeypatch):
     elif fault == "other network":
         torch.save(EfficientNetLite("efficientnet_lite0").state_dict(), file)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    with pytest.raises((ValueError, FileNotFoundError), match="pip install --force-reinstall"):
-        load_package(NAME)
+    for load in (load_package,) if fault == "other network" else (load_package, load_classifier):
+        with pytest.raises((ValueError, FileNotFoundError), match="pip install --force-reinstall"):
+            load(NAME)

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torchvision import models
 
-from captioning.models.backbone import Backbone, random_classifier
+from captioning.models.backbone import Backbone
+from captioning.models.classifiers import random_classifier
 from captioning.models.layers import cut_network
 from tests.helpers import assert_close, random_images
 

@@ -129,7 +129,8 @@ def copy_course(folder: Path) -> None:
     for name in ("captioning", "recipes", "tools", "docs", "benchmarks", "images"):
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
-    shipped = [ROOT / "models" / "resnet50_toy.pth", *ROOT.glob("models/toy-*/*coder.pkl")]
+    shipped = [ROOT / "models" / "resnet50_toy.pth"]
+    shipped += [*ROOT.glob("models/toy-*/*coder.pkl"), *ROOT.glob("models/photos/*coder.pkl")]
     for path in shipped:
         target = folder / path.relative_to(ROOT)
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 import torch
 
-from captioning.models.backbone import TOY_WEIGHTS, narrow_resnet50
+from captioning.models.classifiers import narrow_resnet50
 from captioning.toy.kinds import HELD_OUT
 from captioning.toy.scenes import scene
 from recipes import pretrain_toy
@@ -25,6 +25,7 @@ from recipes.pretrain_toy import (
     normalize,
     pretrain,
 )
+from tests.helpers import TOY_WEIGHTS
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ import torch
 
 from captioning.features import extraction
 from captioning.features.cache import FeatureCache
-from captioning.models.backbone import resolve_weights
+from captioning.models.classifiers import resolve_weights
 from captioning.safe_load import safe_load
 from captioning.training.config import TrainConfig
 from captioning.training.preparation import read_split
