@@ -31,8 +31,7 @@ from captioning.data.coco import CaptionSet, read_captions
 from captioning.data.photos import read_photo
 from captioning.device import get_device
 from captioning.inference.serialization import load_pair
-from captioning.models.backbone import PACKAGE
-from captioning.models.efficientnet_lite import SIZES
+from captioning.models.efficientnet_lite import PACKAGE, SIZES
 from captioning.training.config import TrainConfig
 from captioning.training.losses import caption_loss
 from captioning.training.preparation import prepare_split

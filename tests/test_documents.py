@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = sorted(
     path.relative_to(ROOT).as_posix()
-    for folder in (".", "docs", "models", "benchmarks")
+    for folder in (".", "docs", "models", "models/photos", "benchmarks")
     for path in (ROOT / folder).glob("*.md")
 )
 CURRENT = [name for name in DOCUMENTS if name != "CHANGELOG.md"]  # it names what is gone

@@ -140,6 +140,61 @@ def flickr8k() -> str:
     return markdown(["training", "time", "BLEU-4", "CIDEr", "machine, date"], rows)
 
 
+PHOTO_SPLITS = {
+    "flickr8k": "Flickr8k, 1,000 development photos",
+    "coco": "COCO val2017, 43 photos of odd ids",
+}
+
+
+def photos() -> str:
+    """Return the scores of the captioner of photographs, beside baselines."""
+    head = ["", "BLEU-4", "CIDEr", "METEOR", "*human*", "*common*"]
+    rows = []
+    for name, text in PHOTO_SPLITS.items():
+        scores = load("photos")["numbers"][f"scores-{name}"]
+        low, high = scores["intervals"]["CIDEr"]
+        captions, others = scores["captions"], (scores["human"], scores["common"])
+        rows.append(
+            [
+                text,
+                f"{captions['BLEU-4']:.1f}",
+                f"**{captions['CIDEr']:.1f}** ({low:.1f} to {high:.1f})",
+                f"{scores['java']['METEOR']:.1f}",
+                *(f"{other['CIDEr']:.1f}" for other in others),
+            ]
+        )
+    return markdown(head, rows)
+
+
+def judged() -> str:
+    """Return how many captions of photographs are right, by what the photos show."""
+    numbers = load("photos")["numbers"]["judged"]
+    marks = list(next(iter(numbers["subjects"].values())))
+    rows = [[s, *(str(found[mark]) for mark in marks)] for s, found in numbers["subjects"].items()]
+    found = {m: sum(row[m] for row in numbers["subjects"].values()) for m in marks}
+    rows.append(["all", *(f"**{found[mark]}**" for mark in marks)])
+    total, good = numbers["photos"], numbers["right or partly"]
+    low, high = (100 * end for end in numbers["interval"])
+    text = (
+        f"At least partly right: {good} of {total}, {100 * good / total:.0f} % "
+        f"(95 %: {low:.0f} to {high:.0f}). Both readings gave {numbers['readings agree']} of "
+        f"{total} photos the same mark."
+    )
+    return f"{markdown(['', *marks], rows)}\n\n{textwrap.fill(text, WIDTH)}"
+
+
+def familiarity() -> str:
+    """Return how well a captioner's familiarity knows its failures."""
+    numbers = load("photos")["numbers"]["judged"]
+    text = (
+        "Area under the ROC curve of the familiarity: "
+        f"**{numbers['auc right']:.2f}** for captions that are at least partly right against wrong "
+        f"ones, **{numbers['auc unlike']:.2f}** for Flickr8k's development photos against those of "
+        "food, rooms and things."
+    )
+    return textwrap.fill(text, WIDTH)
+
+
 def scaling() -> str:
     """Return the table of docs/SCALING.md, after the command that printed it."""
     rows = load("scaling")["numbers"]["rows"]
@@ -184,6 +239,9 @@ BLOCKS: dict[str, Callable[..., str]] = {
     "toy-beam": toy_beam,
     "speed": speed,
     "flickr8k": flickr8k,
+    "photos": photos,
+    "judged": judged,
+    "familiarity": familiarity,
     "scaling": scaling,
     "expect": expect,
     "run-time": run_time,

@@ -68,7 +68,7 @@ def fill_notebook(text: str) -> str:
 def documents() -> Iterator[tuple[Path, str]]:
     """Yield each document that has numbers, and the text that it should have."""
     yield DECODERS, as_markdown(load("decoders")["numbers"])
-    for pattern in ("*.md", "docs/*.md", "models/*.md", "*.ipynb", "docs/*.ipynb"):
+    for pattern in ("*.md", "docs/*.md", "models/**/*.md", "*.ipynb", "docs/*.ipynb"):
         for path in sorted(ROOT.glob(pattern)):
             text = path.read_text(encoding="utf-8")
             if BLOCK.search(text):

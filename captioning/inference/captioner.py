@@ -34,7 +34,7 @@ SEARCH_BATCH = 64  # photos whose captions are searched together
 ENCODE_BATCH = 8  # images given to the network at once
 TOY_WARNING = (
     "this captioner has only ever seen drawn scenes; for photographs choose the captioner photos, "
-    "or train one (README, 'Real photographs')."
+    "or train one (README, 'Training on photographs')."
 )
 
 
