@@ -5,6 +5,7 @@ it into STAGES; `python -m tools.write_numbers NAME` runs it, and tools/number_b
 numbers into text.
 """
 
+import csv
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -92,6 +93,13 @@ def photos(split: tuple[str, str], name: str, training: str) -> tuple[str, ...]:
 def json_files(folder: Path, printed: list[str]) -> Numbers:
     """Return the JSON files that the commands wrote directly in the folder."""
     return {path.stem: read_json(path) for path in sorted(folder.glob("*.json"))}
+
+
+def with_history(folder: Path, printed: list[str]) -> Numbers:
+    """Return the same, and the scores of each epoch of the captioner of photographs."""
+    with open(ROOT / "models" / "photos" / "history.csv", encoding="utf-8") as file:
+        history = [{k: float(v) for k, v in row.items() if v} for row in csv.DictReader(file)]
+    return json_files(folder, printed) | {"history": history}
 
 
 def tables(folder: Path, printed: list[str]) -> Numbers:
@@ -205,7 +213,7 @@ STAGES = {
             "python benchmarks/judged.py --coco $data/coco_few --known $data/flickr8k "
             "--out $scratch/judged.json",
         ),
-        json_files,
+        with_history,
         ("models/photos/encoder.pkl", FLICKR8K_VAL[0], COCO_TEST[0]),
     ),
     "flickr8k-lstm": flickr8k(LSTM, beam_size=1),

@@ -3,9 +3,10 @@ refused in words.
 
 Their cells carry tags: `exercise` for the statement, `answer-N` for what the learner writes,
 `check-N`, `solution-N` (its ```python blocks redefine what the answer cell defines), and `question`
-for questions that are answered in writing. `wrong_answers_<number of the notebook>.py` holds WRONG:
-for each exercise one or several common wrong answers. The variables that exercises need are made in
-cells tagged `setup`, which run here once, on a small dataset.
+for questions that are answered in writing. `wrong_answers_<number of the notebook>.py` holds WRONG
+and RIGHT: for each exercise common wrong answers, and right answers of different form. A module
+without RIGHT tests the wrong ones alone. The variables that exercises need are made in cells tagged
+`setup`, which run here once, on a small dataset.
 """
 
 import contextlib
@@ -28,6 +29,7 @@ from tests.notebooks.test_notebooks import (
 )
 
 FEWEST, FEWEST_QUESTIONS = 6, 2
+FEWEST_WRONG, FEWEST_RIGHT = 5, 3  # answers to each exercise, where a module has RIGHT
 
 
 def tagged(name: str, tag: str) -> list[nbformat.NotebookNode]:
@@ -41,11 +43,12 @@ def numbers_of(name: str) -> list[str]:
     return [match[1] for match in found if match]
 
 
-def wrong_answers(name: str) -> dict[str, list[str]]:
+def answers_of(name: str, kind: str) -> dict[str, list[str]]:
+    """Return the answers of `kind`, WRONG or RIGHT, to each exercise; none without such a list."""
     module = importlib.import_module(f"tests.notebooks.wrong_answers_{name[0]}")
     return {
         str(number): [answers] if isinstance(answers, str) else list(answers)
-        for number, answers in module.WRONG.items()
+        for number, answers in getattr(module, kind, {}).items()
     }
 
 
@@ -121,7 +124,7 @@ class TestExercise:
         assert said.strip(), "the check is silent about a right answer"
 
     def test_wrong_answers_are_refused_in_a_sentence(self, setups, name, number):
-        answers = wrong_answers(name).get(number)
+        answers = answers_of(name, "WRONG").get(number)
         assert answers, f"wrong_answers_{name[0]}.py has none for exercise {number}"
         _, right = verdict(setups, name, number, solution_of(name, number))
         for answer in answers:
@@ -129,6 +132,20 @@ class TestExercise:
             assert not passed or said != right, f"accepted:\n{answer}"
             assert "not answered yet" not in said
             assert len(said.split()) >= 5, f"{said!r} helps nobody"
+
+    def test_right_answers_of_other_form_are_accepted(self, setups, name, number):
+        for answer in answers_of(name, "RIGHT").get(number, []):
+            passed, said = verdict(setups, name, number, answer)
+            assert passed, f"refused, {said!r}:\n{answer}"
+            assert "not answered yet" not in said
+            assert said.strip(), "the check is silent about a right answer"
+
+    def test_has_enough_answers_of_both_kinds(self, name, number):
+        right = answers_of(name, "RIGHT")
+        if not right:
+            pytest.skip(f"wrong_answers_{name[0]}.py has no right answers yet")
+        assert len(set(right.get(number, []))) >= FEWEST_RIGHT
+        assert len(set(answers_of(name, "WRONG").get(number, []))) >= FEWEST_WRONG
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
