@@ -41,7 +41,7 @@ OPTIONS: dict[str, Any] = {  # how they were found: benchmarks/results.md
     "schedule": "onecycle",
     "label_smoothing": 0.1,
     "ema_decay": 0.998,
-    "self_critical_epochs": 5,
+    "self_critical_epochs": 6,
 }
 PARITIES = ("val", "test")  # of even and of odd ids of COCO's val
 
