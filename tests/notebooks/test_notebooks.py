@@ -27,6 +27,7 @@ OURS = {"vocabulary", "data_loader", "model", "train", "caption", "metrics", "to
 MOST_OF_PACKAGE = 3  # modules of captioning/ that one notebook may import
 OTHERS = {
     "numpy", "torch", "torchvision", "matplotlib", "PIL", "cv2", "nltk", "pycocotools", "tqdm",
+    "ipywidgets",
 }  # fmt: skip
 FIRST_PARAMETERS = {"data": "data/toy", "weights": "models/resnet50_toy.pth"}
 SMALL_RUN = {"data": "data/tiny", "num_samples": 40, "num_epochs": 1}  # parameters for the test
