@@ -16,7 +16,10 @@ import json
 import math
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from captioning.data.album import album
 from captioning.data.find_photos import photos_in
@@ -39,10 +42,12 @@ def caption_all(captioner: Captioner, paths: list[Path]) -> dict[str, Caption]:
     }
 
 
-def familiarity(captions: dict[str, Caption], names: list[str] | None = None) -> list[float]:
-    """Return the familiarity of these photos, or of all."""
-    judgments = [captions[name].judgment for name in (captions if names is None else names)]
-    return [judgment.familiarity for judgment in judgments if judgment]
+def by_familiarity(captions: Iterable[Caption]) -> list[float]:
+    return [caption.judgment.familiarity for caption in captions if caption.judgment]
+
+
+def by_trust(captions: Iterable[Caption]) -> list[float]:
+    return [caption.trust for caption in captions]
 
 
 def auc(above: list[float], below: list[float]) -> float:
@@ -72,13 +77,15 @@ def main() -> None:
         said = caption_all(captioner, paths + [photo.path for photo in album() if photo.path])
         judged = read_json(JUDGED)
         photos = still_judged(judged["photos"], said)
-        known = familiarity(caption_all(captioner, photos_in(args.known / "images" / "val")))
+        known = caption_all(captioner, photos_in(args.known / "images" / "val"))
         good, wrong, unlike = (
-            familiarity(said, [name for name, row in photos.items() if chosen(row)])
+            [said[name] for name, row in photos.items() if chosen(row)]
             for chosen in (is_good, lambda row: not is_good(row), is_unlike)
         )
         numbers = counts(photos)
-        numbers |= {"auc right": auc(good, wrong), "auc unlike": auc(known, unlike)}
+        for name, of in (("trust", by_trust), ("familiarity", by_familiarity)):
+            numbers[f"auc right, {name}"] = auc(of(good), of(wrong))
+        numbers["auc unlike"] = auc(by_familiarity(known.values()), by_familiarity(unlike))
         numbers["errors"] = judged["errors"]
         show(numbers)
         if args.out:
@@ -133,7 +140,9 @@ def show(numbers: dict) -> None:
         f"right or partly: {good} of {total}, {100 * good / total:.0f} % ({low:.0f} to {high:.0f})"
     )
     print(f"both readings agree on {numbers['readings agree']} of {total}")
-    print(f"familiarity, at least partly right against wrong: AUC {numbers['auc right']:.2f}")
+    for name in ("trust", "familiarity"):
+        value = numbers[f"auc right, {name}"]
+        print(f"{name}, at least partly right against wrong: AUC {value:.2f}")
     print(f"familiarity, Flickr8k val against {', '.join(UNLIKE)}: AUC {numbers['auc unlike']:.2f}")
 
 

@@ -198,6 +198,14 @@ STAGES = {
         tables,
         ("$data/flickr8k",),
     ),
+    "pipeline-lite": Stage(
+        (
+            "python benchmarks/pipeline.py --data $data/flickr8k --weights $weights "
+            "--backbone resnet50 efficientnet_lite0 --no-check",
+        ),
+        tables,
+        ("$data/flickr8k",),
+    ),
     "photographs": Stage(
         (
             "python -m recipes.photo_statistics $data/flickr8k $data/coco "

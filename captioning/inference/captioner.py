@@ -46,11 +46,20 @@ class Caption:
     words: tuple[int, ...]
     judgment: Judgment | None = None  # of the photo, where the captioner has a familiarity
 
+    @property
+    def trust(self) -> float:
+        """Familiarity of the photo plus score of the caption, in nats; nan where one is missing.
+
+        The first says whether the decoder has read captions of such photos, the second how sure it
+        is of this one. Together they rank captions by how likely they are to be right.
+        """
+        return self.judgment.familiarity + self.score if self.judgment else float("nan")
+
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them: a drawn caption has no score, null in JSON."""
-        fields = asdict(self)
+        fields = asdict(self) | {"trust": self.trust}
         if self.judgment is None:
-            del fields["judgment"]
+            del fields["judgment"], fields["trust"]
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in fields.items()
