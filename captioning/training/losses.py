@@ -102,11 +102,14 @@ def self_critical_loss(
     advantage = (rewards - others).view(-1, 1).to(features.device)  # (R, 1)
     captions = F.pad(words, (1, 0), value=Vocabulary.start)  # (R, T + 1)
     is_word = words != Vocabulary.pad
-    lengths, total = is_word.sum(dim=1), torch.zeros((), device=features.device)
-    for rows in lengths.argsort().chunk(4):  # similar lengths: half as many steps for padding
-        is_here = is_word[rows, : int(lengths[rows].max())]  # (R', T')
+    longest = is_word.sum(dim=1).view(rewards.shape).amax(dim=1)  # (B,)
+    siblings = torch.arange(samples_per_image, device=words.device)
+    total = torch.zeros((), device=features.device)
+    for photos in longest.argsort().chunk(4):  # photos of similar length: less padding
+        rows = (samples_per_image * photos[:, None] + siblings).flatten()  # their captions
+        is_here = is_word[rows, : int(longest[photos].max())]  # (R', T')
         inputs, targets = (captions[rows, first : first + is_here.shape[1]] for first in (0, 1))
-        hidden, _ = decoder.hidden_states(features[rows // samples_per_image], inputs)
+        hidden, _ = decoder.hidden_states(features[photos], inputs)  # a photo is prepared once
         logits = decoder.output(hidden[is_here]).float()  # (words, V)
         logits[:, [Vocabulary.start, Vocabulary.pad]] = -torch.inf  # as when sampling, see above
         losses = F.cross_entropy(logits, targets[is_here], reduction="none")  # -log p of each word
