@@ -3,6 +3,7 @@
 get_device("auto")            the GPU where there is one
 compute_dtype(device)         bfloat16 where the hardware multiplies it, else float32 or float16
 can_compile(device)           whether torch.compile has what it needs
+free_memory()                 bytes of memory that programs can still have
 keep_freed_memory()           glibc keeps freed memory instead of handing it back
 parallel_map(function, items) results in order, computed ahead by a few threads
 """
@@ -10,10 +11,12 @@ parallel_map(function, items) results in order, computed ahead by a few threads
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -74,6 +77,20 @@ def can_compile(device: torch.device) -> bool:
         return has_triton()
     compilers = (os.environ.get("CXX"), "g++", "c++", "clang++", "cl")
     return device.type == "cpu" and any(name and shutil.which(name) for name in compilers)
+
+
+def free_memory() -> float:
+    """Return the bytes that programs can still have; infinity where the system does not tell.
+
+    Linux does, and counts what it keeps of files. A container has a limit of its own.
+    """
+    free = float("inf")
+    with contextlib.suppress(OSError):
+        if found := re.search(r"MemAvailable: +(\d+) kB", Path("/proc/meminfo").read_text()):
+            free = 1024.0 * int(found[1])
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+        free = min(free, float(limit)) if limit.isdigit() else free
+    return free
 
 
 def keep_freed_memory() -> None:

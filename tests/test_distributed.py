@@ -101,7 +101,7 @@ def weights(out: Path, epoch: int) -> dict[str, torch.Tensor]:
 
 def features(out: Path) -> dict[tuple, np.ndarray]:
     """Return {shape: features}: here each split has another number of photos."""
-    arrays = [np.load(path) for path in (out / "data/features").glob("*/features.npy")]
+    arrays = [np.load(path) for path in (out / "data/features").glob("*/features-*.npy")]
     return {array.shape: array for array in arrays}
 
 

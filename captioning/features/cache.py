@@ -1,6 +1,7 @@
 """The features of every photo on disk: computed once by the frozen network, then only read.
 
     FeatureCache(folder)     the features: float16, memory-mapped (N, views, P, D)
+    RowWriter(cache)         fills in rows
     cache_key(...)           all that they depend on; its hash names their folder
     open_or_create(...)      an existing cache, finished or not, or an empty one
 
@@ -8,23 +9,24 @@ The network is frozen, so a photo's features never change: 5 captions x 20 epoch
 them 100 times. View 0 is the whole photo; views 1, 2, ... are random crops, some of them mirrored,
 chosen once for each (photo, view), so augmentation survives the cache.
 
-A cache lives in `<out>/<key>/`: `features.npy` and `index.json` (photos, network, transform,
-precision). Other photos, another network or transform have another key, so stale features are never
-used. Safe to delete. It is filled by extraction.py.
+A cache lives in `<out>/<key>/`: shards `features-00000.npy`, `features-00001.npy` ... of about 1 GB
+and `index.json` (photos, network, transform, precision). Other photos, another network or transform
+have another key, so stale features are never used. Safe to delete. It is filled by extraction.py.
+A single `features.npy`, as earlier versions wrote it, is a shard like any other.
 """
 
 import dataclasses
 import hashlib
 import json
 import math
+import os
 import shutil
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from captioning.data.coco import Photo
 from captioning.data.photos import PhotoTransform
@@ -39,6 +41,7 @@ from captioning.safe_load import LOAD_ERRORS
 from model import EncoderCNN
 
 CACHE_HINT = "free some space, or choose another folder with --cache-dir"
+SHARD_BYTES = 1 << 30  # of features in a file, about
 Spec = dict[str, Any]  # all that the features depend on
 
 
@@ -61,7 +64,8 @@ def base_view(encoder: EncoderCNN, views: int) -> tuple[PhotoTransform, bool]:
 class FeatureCache:
     """Features of one split; row i belongs to photo i.
 
-    array       (N, views, P, D) float16 on disk; pages are read when touched
+    shards      arrays (n, views, P, D) float16, one a file, their n add up to N; pages are read
+                when touched, and what is changed in memory leaves the file alone
     unreadable  {row: reason} of photos that could not be read; their features are meaningless
     """
 
@@ -70,11 +74,12 @@ class FeatureCache:
         self.folder, self.spec = folder, index["spec"]
         self.done = int(index["done"])
         self.unreadable = {int(row): reason for row, reason in index["unreadable"].items()}
-        stored = np.load(folder / "features.npy", mmap_mode="r")  # never a pickle
-        self.array = stored if stored.ndim == 4 else stored[:, :, None]
+        self.shards = [_open_shard(path) for path in shard_files(folder)]
+        if len(self) != self.spec["count"]:
+            raise ValueError(f"{len(self)} photos instead of {self.spec['count']}")
 
     def __len__(self) -> int:
-        return len(self.array)
+        return sum(map(len, self.shards))
 
     @property
     def is_complete(self) -> bool:
@@ -82,17 +87,65 @@ class FeatureCache:
 
     @property
     def views(self) -> int:
-        return self.array.shape[1]
+        return self.shards[0].shape[1]
 
-    def to_device(self, device: torch.device, limit: float = 0.5) -> Tensor:
-        """Return the array as one tensor: on a GPU if it takes at most `limit` of its free memory.
+    @property
+    def array(self) -> np.ndarray:
+        """Return all features as one array (N, views, P, D): in memory where there are shards."""
+        return self.shards[0] if len(self.shards) == 1 else np.concatenate(self.shards)
 
-        Otherwise it stays a memory map, of which a batch reads only what it needs.
-        """
-        if device.type == "cuda" and self.array.nbytes < limit * torch.cuda.mem_get_info()[0]:
-            return torch.from_numpy(np.asarray(self.array)).to(device)
-        writable = np.load(self.folder / "features.npy", mmap_mode="c")  # private: disk unharmed
-        return torch.from_numpy(writable.reshape(self.array.shape))
+    def locate(self, row: int) -> tuple[int, int]:
+        """Return the number of the shard that has `row`, and the row in it."""
+        return divmod(row, len(self.shards[0]))  # all but the last have the same length
+
+    def rows(self, first: int) -> np.ndarray:
+        """Return the rows of a batch that begins at `first`: no batch lies in two shards."""
+        shard, row = self.locate(first)
+        return self.shards[shard][row : row + self.spec["batch"]]
+
+
+class RowWriter:
+    """Writes rows into the shards: writing into a memory map would crash on a full disk."""
+
+    def __init__(self, cache: FeatureCache):
+        self.cache, self.shard = cache, -1
+        self.file: IO[bytes] | None = None
+
+    def __enter__(self) -> "RowWriter":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.file:
+            self.file.close()
+
+    def write(self, first: int, features: np.ndarray) -> None:
+        """Write a batch of rows, from `first` on."""
+        number, row = self.cache.locate(first)
+        shard = self.cache.shards[number]
+        with readable_write_errors(self.cache.folder, CACHE_HINT):
+            if number != self.shard or not self.file:
+                self.sync()
+                self.__exit__()
+                self.shard, self.file = number, open(str(shard.filename), "r+b")  # noqa: SIM115
+            self.file.seek(shard.offset + row * shard[0].nbytes)
+            self.file.write(features.tobytes())
+
+    def sync(self) -> None:
+        """Return when all that was written is on the disk."""
+        if self.file:
+            with readable_write_errors(self.cache.folder, CACHE_HINT):
+                self.file.flush()
+                os.fsync(self.file.fileno())
+
+
+def shard_files(folder: Path) -> list[Path]:
+    """Return the files of features in a cache, in the order of their rows."""
+    return sorted(folder.glob("features*.npy"))
+
+
+def _open_shard(path: Path) -> np.memmap:
+    stored = np.load(path, mmap_mode="c")  # never a pickle
+    return stored if stored.ndim == 4 else stored[:, :, None]
 
 
 def cache_key(
@@ -138,8 +191,7 @@ def open_or_create(folder: Path, spec: Spec, encoder: EncoderCNN) -> None:
     """Leave a cache for `spec` in `folder`: the existing one, finished or not, or an empty one."""
     remove_partial_files(folder)
     try:
-        cache = FeatureCache(folder)
-        if cache.spec == spec and len(cache) == spec["count"]:
+        if FeatureCache(folder).spec == spec:
             return
         print(f"the features in {folder} belong to other photos; computing them again")
     except FileNotFoundError:
@@ -151,11 +203,22 @@ def open_or_create(folder: Path, spec: Spec, encoder: EncoderCNN) -> None:
     _, size, height, width = encoder.backbone.map_size(transform.crop, tta)
     shape = (spec["count"], spec["views"], *([height * width] if spec["grid"] else []), size)
     require_space(folder, 2 * math.prod(shape))
-    with readable_write_errors(folder / "features.npy", CACHE_HINT):
+    with readable_write_errors(folder, CACHE_HINT):
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the array counts
-        np.lib.format.open_memmap(folder / "features.npy", "w+", np.float16, shape).flush()
+        (folder / "index.json").unlink(missing_ok=True)  # no index: nothing in the arrays counts
+        for path in shard_files(folder):
+            path.unlink()
+        for number, length in enumerate(shard_lengths(spec, 2 * math.prod(shape[1:]))):
+            path = folder / f"features-{number:05}.npy"
+            np.lib.format.open_memmap(path, "w+", np.float16, (length, *shape[1:])).flush()
     save_progress(folder, spec, 0, {})
+
+
+def shard_lengths(spec: Spec, size: int) -> list[int]:
+    """Return the number of photos in each shard, of `size` bytes a photo: whole batches."""
+    count, batch = spec["count"], spec["batch"]
+    length = max(1, SHARD_BYTES // (size * batch)) * batch
+    return [min(length, count - first) for first in range(0, count, length)]
 
 
 def require_space(folder: Path, needed: int) -> None:

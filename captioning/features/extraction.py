@@ -8,13 +8,11 @@ cache at the same time waits for it.
 """
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +23,7 @@ from captioning.device import compute_dtype, get_device, parallel_map
 from captioning.features.cache import (
     CACHE_HINT,
     FeatureCache,
+    RowWriter,
     base_view,
     cache_key,
     hash_of,
@@ -40,7 +39,6 @@ from model import EncoderCNN
 
 __all__ = ["FeatureCache", "extract_features", "transform_of"]
 SAVE_EVERY = 32  # batches between two records of the progress
-MEAN_ROWS = 100  # photos whose mean over all places is computed at once
 
 
 def extract_features(
@@ -118,14 +116,11 @@ def fill_from_grid(folder: Path, grid_folder: Path) -> None:
     cache, grid_cache = FeatureCache(folder), _load_complete(grid_folder)
     if cache.is_complete or grid_cache is None:
         return
-    path = folder / "features.npy"
-    with readable_write_errors(path, CACHE_HINT), open(path, "r+b") as file:
-        file.seek(cache.array.offset)
-        for start in range(0, len(cache), MEAN_ROWS):
-            places = torch.from_numpy(np.array(grid_cache.array[start : start + MEAN_ROWS]))
-            file.write(places.float().mean(dim=2).half().numpy().tobytes())
-        file.flush()
-        os.fsync(file.fileno())
+    with RowWriter(cache) as writer:
+        for first in range(0, len(cache), cache.spec["batch"]):
+            places = torch.from_numpy(grid_cache.rows(first)).float()  # (B, views, P, D)
+            writer.write(first, places.mean(dim=2).half().numpy())
+        writer.sync()
     save_progress(folder, cache.spec, len(cache), grid_cache.unreadable)
 
 
@@ -165,7 +160,7 @@ def fill_cache(
 
     Of several processes each computes every n-th batch; their progress is recorded together.
     """
-    spec, unreadable, path = cache.spec, dict(cache.unreadable), cache.folder / "features.npy"
+    spec, unreadable = cache.spec, dict(cache.unreadable)
     views, step = spec["views"], spec["batch"]
     reader = ViewReader(encoder, photos, views)
     backbone = FastBackbone(
@@ -174,20 +169,16 @@ def fill_cache(
     rounds = own_batches(cache.done, len(photos), step)
     read_ahead = parallel_map(reader, [row for rows in rounds for row in rows])
     progress, saved = Progress(cache.done, len(photos)), 0
-    with open(path, "r+b") as file:  # writing into a memory map would crash on a full disk
+    with RowWriter(cache) as writer:
         for number, rows in enumerate(rounds, 1):
             done = min(cache.done + number * step * distributed.world_size(), len(photos))
             crops = list(read_views(rows, read_ahead, reader, unreadable))
             if crops:
                 images = reader.base.normalize(torch.cat(crops).to(device))
                 features = backbone(images, spec["grid"]).half().cpu().numpy()
-                with readable_write_errors(path, CACHE_HINT):
-                    file.seek(cache.array.offset + rows.start * cache.array[0].nbytes)
-                    file.write(features.tobytes())
+                writer.write(rows.start, features)
             if number - saved >= SAVE_EVERY or done == len(photos):
-                with readable_write_errors(path, CACHE_HINT):
-                    file.flush()
-                    os.fsync(file.fileno())
+                writer.sync()
                 for others in distributed.all_gather(unreadable):
                     unreadable |= others
                 if distributed.rank() == 0:

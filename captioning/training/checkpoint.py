@@ -106,6 +106,8 @@ def load_checkpoint(folder: PathLike, config: TrainConfig | None = None) -> Save
         raise ValueError(
             f"{path} is not a checkpoint of this version of the course; train.py writes them."
         )
+    if config and config.feature_order == "auto":  # as the run began
+        config.feature_order = content["config"]["feature_order"]
     free = set(FREE_TO_CHANGE)
     if wanted.get("schedule") in ("constant", "plateau"):  # other schedules depend on the length
         free.add("num_epochs")

@@ -65,6 +65,11 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         None,
         "folder for the feature caches; by default the folder features inside each data folder",
     )
+    feature_order: str = option(
+        "auto", "order in which an epoch reads cached features: random, or shards (neighbors "
+        "together, nearly in the order of the files); auto: shards where they exceed the memory",
+        ("auto", "random", "shards"),
+    )  # fmt: skip
     # model
     decoder: str | SEVERAL = option(
         "lstm", "kind of decoder, or several, trained in turn on the same features", tuple(DECODERS)

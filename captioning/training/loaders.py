@@ -12,7 +12,8 @@ it has.
 Captions may be packed more than once (`passes`): the photos then come as often in an epoch.
 
 The batches of an epoch follow from its number and the seed alone. Of several processes each yields
-its share of every batch; together they see what one process would have seen.
+its share of every batch; together they see what one process would have seen. Features that do not
+fit into memory are read shard by shard (features/reading.py).
 """
 
 from collections.abc import Iterator
@@ -27,6 +28,12 @@ from captioning.data.coco import CaptionSet, ImageId, Photo
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.distributed import BatchShare, share_of
 from captioning.features.cache import FeatureCache, transform_of
+from captioning.features.reading import (
+    ConcatenatedFeatures,
+    feature_order,
+    plan_windows,
+    read_windows,
+)
 from captioning.training.config import TrainConfig
 from data_loader import PackedCaptions, Transform, bucket_batches
 from model import EncoderCNN
@@ -60,6 +67,8 @@ class CachedLoader:
         self.packed = packed.to(self.device)
         self.features = ConcatenatedFeatures(caches, self.device)
         self.readable = sorted(set(captions.photo_index))
+        if config.feature_order == "auto":
+            config.feature_order = feature_order(self.features)
 
     def steps(self) -> int:
         """Return the number of batches of an epoch."""
@@ -70,13 +79,22 @@ class CachedLoader:
         seed = self.config.seed + number
         generator = torch.Generator().manual_seed(seed)
         views = torch.randint(self.features.views, (len(self.packed),), generator=generator)
-        batches = bucket_batches(self.packed.lengths, self.config.batch_size, seed)
-        for rows in batches[first:]:
+        for rows, grid in self._read(seed, first, views):
             mine = distributed.shard(rows)
-            grid = self.features.gather_rows(self.packed.photo_index[mine], views[mine])
             captions = distributed.shard(self.packed.batch(rows))
             share = share_of(self.packed.lengths[mine], self.packed.lengths[rows])
             yield grid, captions, share
+
+    def _read(self, seed: int, first: int, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield the rows of each batch, and the grid of this process's part of it."""
+        size, photos, lengths = self.config.batch_size, self.packed.photo_index, self.packed.lengths
+        if self.config.feature_order == "shards":
+            windows = plan_windows(self.features, photos, lengths, size, seed, first)
+            yield from read_windows(self.features, photos, views, windows)
+            return
+        for rows in bucket_batches(lengths, size, seed)[first:]:
+            mine = distributed.shard(rows)
+            yield rows, self.features.gather_rows(photos[mine], views[mine])
 
     def photos(self, first: int = 0, every: int = 1) -> Iterator[tuple[list[ImageId], Tensor]]:
         """Yield the base view of every photo, or of each `every`-th from `first` on."""
@@ -89,32 +107,6 @@ class CachedLoader:
 
     def encode(self, inputs: Tensor) -> Tensor:
         return self.encoder.embed(self.to_grid(inputs))
-
-
-class ConcatenatedFeatures:
-    """The features of several folders under one row number: (N, views, P, D) each, N added up."""
-
-    def __init__(self, caches: list[FeatureCache], device: torch.device):
-        self.parts = [cache.to_device(device) for cache in caches]
-        self.views, self.device = caches[0].views, device
-
-    def gather_rows(self, rows: Tensor, views: Tensor) -> Tensor:
-        """rows (B,) of photos, views (B,), both on the CPU -> (B, P, D) on the device"""
-        if len(self.parts) == 1:
-            return self._gather(self.parts[0], rows, views)
-        shape, first = self.parts[0].shape[2:], 0
-        grid = torch.empty(len(rows), *shape, dtype=self.parts[0].dtype, device=self.device)
-        for part in self.parts:  # from each folder the rows that it has
-            here = ((first <= rows) & (rows < first + len(part))).nonzero()[:, 0]
-            grid[here.to(self.device)] = self._gather(part, rows[here] - first, views[here])
-            first += len(part)
-        return grid
-
-    def _gather(self, part: Tensor, rows: Tensor, views: Tensor) -> Tensor:
-        grid = part[rows.to(part.device), views.to(part.device)]
-        if part.device != self.device and self.device.type == "cuda":
-            grid = grid.pin_memory()  # so that the copy does not wait
-        return grid.to(self.device, non_blocking=True)
 
 
 class ImageLoader:

@@ -8,18 +8,81 @@ import pytest
 import torch
 
 from captioning.data.coco import read_captions
-from captioning.features.cache import cache_key
+from captioning.features import cache as cache_module
+from captioning.features.cache import cache_key, save_progress, shard_files
 from captioning.features.extraction import extract_features
+from captioning.features.reading import ConcatenatedFeatures
 from model import EncoderCNN
 from tests.helpers import EMBED, write_data
 
 
 def test_changing_the_features_in_memory_leaves_the_file_alone(pooled, data, tmp_path):
     cache = extract_features(pooled, read_captions(data, "val"), tmp_path, device="cpu")
-    in_memory = cache.to_device(torch.device("cpu"))
-    assert np.array_equal(in_memory.numpy(), cache.array)
+    [in_memory] = ConcatenatedFeatures([cache], torch.device("cpu")).shards
+    before = np.load(shard_files(cache.folder)[0])
+    assert np.array_equal(in_memory.numpy(), before[:, :, None])
     in_memory += 1
-    assert not np.array_equal(in_memory.numpy(), cache.array)
+    assert np.array_equal(np.load(shard_files(cache.folder)[0]), before)
+
+
+def split_into_shards(monkeypatch, photos: int) -> None:
+    """Let every shard hold `photos` pooled features of one view, which is 2 x 128 bytes each."""
+    monkeypatch.setattr(cache_module, "SHARD_BYTES", photos * 2 * 128)
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_shards_hold_what_one_file_holds(pooled, data, tmp_path, monkeypatch, grid):
+    captions = read_captions(data, "train")
+    options = {"grid": grid, "batch_size": 2, "device": "cpu"}
+    one = extract_features(pooled, captions, tmp_path / "one", **options)
+    split_into_shards(monkeypatch, 5)
+    many = extract_features(pooled, captions, tmp_path / "many", **options)
+    assert [len(shard) for shard in many.shards] == ([2] * 6 if grid else [4] * 3)  # whole batches
+    assert [path.name for path in shard_files(many.folder)][:2] == [
+        "features-00000.npy",
+        "features-00001.npy",
+    ]
+    assert np.array_equal(many.array, one.array)
+    assert many.folder.name == one.folder.name
+    for part in ("one", "many"):  # the means of a grid, whatever the files of either
+        pooled_cache = extract_features(pooled, captions, tmp_path / part, **options | {"grid": 0})
+        assert pooled_cache.is_complete
+    joined = ConcatenatedFeatures([many, one, many], torch.device("cpu"))
+    rows = torch.tensor([35, 0, 11, 12, 23, 24, 5, 5])
+    found = joined.gather_rows(rows, torch.zeros_like(rows))
+    assert np.array_equal(found.numpy(), one.array[rows.numpy() % 12, 0])
+
+
+@pytest.mark.parametrize("done", [12, 4])
+def test_the_single_file_of_an_earlier_version_is_a_cache(
+    pooled, data, tmp_path, photos_read, done, monkeypatch
+):
+    captions = read_captions(data, "train")
+    split_into_shards(monkeypatch, 4)
+    cache = extract_features(pooled, captions, tmp_path, device="cpu", batch_size=2)
+    expected, shards = cache.array, shard_files(cache.folder)
+    stored = np.concatenate([np.load(path) for path in shards])
+    stored[done:] = 0
+    np.save(cache.folder / "features.npy", stored)
+    save_progress(cache.folder, cache.spec, done, {})
+    for path in shards:
+        path.unlink()
+    photos_read.clear()
+    again = extract_features(pooled, captions, tmp_path, device="cpu", batch_size=2)
+    assert len(photos_read) == 12 - done
+    assert [path.name for path in shard_files(again.folder)] == ["features.npy"]
+    assert np.array_equal(again.array, expected)
+
+
+def test_a_missing_shard_is_noticed(pooled, data, tmp_path, monkeypatch, capsys):
+    captions = read_captions(data, "train")
+    split_into_shards(monkeypatch, 4)
+    options = {"device": "cpu", "batch_size": 2}
+    cache = extract_features(pooled, captions, tmp_path, **options)
+    shard_files(cache.folder)[1].unlink()
+    again = extract_features(pooled, captions, tmp_path, **options)
+    assert "are broken (8 photos instead of 12); computing them again" in capsys.readouterr().out
+    assert np.array_equal(again.array, cache.array)
 
 
 BROKEN_FILES = {
@@ -30,7 +93,7 @@ BROKEN_FILES = {
         b'{"spec": 7}',
         b'{"spec": {}, "done": "x", "unreadable": []}',
     ],
-    "features.npy": [b"", b"\x93NUMPY", b"cos\nsystem\n(S'true'\ntR."],
+    "features-00000.npy": [b"", b"\x93NUMPY", b"cos\nsystem\n(S'true'\ntR."],
 }
 
 
@@ -41,11 +104,11 @@ BROKEN_FILES = {
 def test_a_broken_cache_is_computed_again(pooled, data, tmp_path, capsys, name, content):
     captions = read_captions(data, "val")
     cache = extract_features(pooled, captions, tmp_path, device="cpu")
-    good = (cache.folder / "features.npy").read_bytes()
+    good = (cache.folder / "features-00000.npy").read_bytes()
     (cache.folder / name).write_bytes(content)
     capsys.readouterr()
     again = extract_features(pooled, captions, tmp_path, device="cpu")
-    assert (again.folder / "features.npy").read_bytes() == good
+    assert (again.folder / "features-00000.npy").read_bytes() == good
     assert again.done == 6
     assert str(cache.folder) in capsys.readouterr().out
 
@@ -105,4 +168,4 @@ def test_a_disk_that_is_too_small_is_noticed_before_anything_is_computed(
     with pytest.raises(OSError, match=r"need 0\.0 GB and .* has 0\.0 GB free: .*--cache-dir"):
         extract_features(pooled, read_captions(data, "val"), tmp_path / "out", device="cpu")
     assert not photos_read
-    assert not list((tmp_path / "out").rglob("features.npy"))
+    assert not list((tmp_path / "out").rglob("features*.npy"))

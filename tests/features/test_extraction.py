@@ -13,6 +13,7 @@ import toy_coco
 from captioning.data.coco import CaptionSet, Photo, read_captions
 from captioning.data.photos import read_photo
 from captioning.evaluation.scores import evaluate
+from captioning.features import cache as cache_module
 from captioning.features import extraction
 from captioning.features.cache import FeatureCache, transform_of
 from captioning.features.extraction import extract_features
@@ -66,7 +67,7 @@ def test_features_equal_those_of_the_plain_encoder(pooled, data, tmp_path, grid)
     assert cosine(cache.array[:, 0], expected) > 0.99999
     rounding = (torch.as_tensor(np.array(cache.array[:, 0])).float() - expected).abs().max()
     assert rounding < 2e-3 * expected.abs().max()
-    stored = np.load(cache.folder / "features.npy", mmap_mode="r")
+    stored = np.load(cache.folder / "features-00000.npy", mmap_mode="r")
     assert stored.shape == ((12, 1, 9, 128) if grid else (12, 1, 128))
 
 
@@ -156,10 +157,11 @@ def test_a_finished_cache_is_reused(pooled, data, tmp_path, photos_read):
     assert np.array_equal(again.array, cache.array)
 
 
-@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize(("views", "shard"), [(1, 1 << 30), (3, 1 << 30), (1, 2 * 128 * 6)])
 def test_an_interrupted_extraction_continues_with_the_same_bytes(
-    pooled, data, tmp_path, monkeypatch, views
+    pooled, data, tmp_path, monkeypatch, views, shard
 ):
+    monkeypatch.setattr(cache_module, "SHARD_BYTES", shard)
     captions = read_captions(data, "train")
     options = {"views": views, "batch_size": 3, "device": "cpu"}
     whole = extract_features(pooled, captions, tmp_path / "whole", **options)
@@ -185,7 +187,9 @@ def test_an_interrupted_extraction_continues_with_the_same_bytes(
     monkeypatch.setattr(extraction, "read_photo", record)
     extract_features(pooled, captions, tmp_path / "cut", **options)
     assert 0 < len(read_again) < 12
-    for name in ("features.npy", "index.json"):
+    names = sorted(path.name for path in whole.folder.iterdir())
+    assert len(names) == (2 if shard == 1 << 30 else 3)
+    for name in names:
         assert (folder / name).read_bytes() == (whole.folder / name).read_bytes()
 
 

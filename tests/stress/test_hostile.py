@@ -78,10 +78,10 @@ def test_resume_refuses_a_program(boom, data, weights, cli, tmp_path):
 def test_cached_features_are_no_way_in(boom, encoder, data, tmp_path):
     captions = read_captions(data, "val")
     cache = extract_features(encoder, captions, tmp_path / "features", device="cpu")
-    good = (cache.folder / "features.npy").read_bytes()
-    np.save(cache.folder / "features.npy", np.array([Bomb(boom)] * 6, dtype=object))
+    good = (cache.folder / "features-00000.npy").read_bytes()
+    np.save(cache.folder / "features-00000.npy", np.array([Bomb(boom)] * 6, dtype=object))
     again = extract_features(encoder, captions, tmp_path / "features", device="cpu")
-    assert (again.folder / "features.npy").read_bytes() == good
+    assert (again.folder / "features-00000.npy").read_bytes() == good
 
 
 def test_a_vocabulary_is_no_way_in(boom, tmp_path):

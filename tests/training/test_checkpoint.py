@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from captioning.features import reading
 from captioning.safe_load import safe_load
 from tests.runs import assert_equal, numbers, pairs, power_cut
 from train import train
@@ -25,6 +26,21 @@ def test_a_run_cut_anywhere_resumes_bit_for_bit(config_of, tmp_path):
     assert_equal(pairs(tmp_path / "cut"), pairs(tmp_path / "whole"))
     ids = {safe_load(path)["run_id"] for path in (tmp_path / "cut").glob("*coder-*.pkl")}
     assert len(ids) == 1
+
+
+def test_a_run_keeps_the_order_it_began_with_whatever_memory_is_free(
+    config_of, tmp_path, monkeypatch
+):
+    hard = {"dropout": 0.4, "views": 2, "checkpoint_every": 2}
+    monkeypatch.setattr(reading, "free_memory", lambda: 1.0)
+    whole = train(config_of(tmp_path / "whole", **hard))
+    with power_cut(9):  # the 4th step of epoch 2: the checkpoint is of step 2
+        train(config_of(tmp_path / "cut", **hard))
+    monkeypatch.setattr(reading, "free_memory", lambda: 1e12)
+    resumed = train(config_of(tmp_path / "cut", resume=True, **hard))
+    assert numbers(resumed) == numbers(whole)
+    assert_equal(pairs(tmp_path / "cut"), pairs(tmp_path / "whole"))
+    assert numbers(train(config_of(tmp_path / "random", **hard))) != numbers(whole)
 
 
 def test_a_fine_tuning_run_resumes_bit_for_bit(config_of, tmp_path):

@@ -32,14 +32,18 @@ def pairs_of(inputs, captions) -> list[tuple]:
     return [(w, part.numpy().tobytes()) for w, part in zip(words, inputs, strict=True)]
 
 
-@pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
+SOURCES = [{"feature_order": "random"}, {"feature_order": "shards"}, {"fine_tune_from": "layer4"}]
+
+
+@pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("world_size", [2, 5])
 def test_every_caption_is_seen_once_by_all_processes_together(
-    config_of, as_process, tmp_path, world_size, fine_tune_from
+    config_of, as_process, tmp_path, world_size, source
 ):
-    config = config_of(tmp_path, batch_size=7, views=2, fine_tune_from=fine_tune_from)
+    config = config_of(tmp_path, batch_size=7, views=2, **source)
     loaders, _, _ = prepared(config)
-    assert isinstance(loaders["train"], PhotoLoader if fine_tune_from else CachedLoader)
+    is_cached = "fine_tune_from" not in source
+    assert isinstance(loaders["train"], CachedLoader if is_cached else PhotoLoader)
     whole = list(loaders["train"].epoch(1))
     assert len(whole) == loaders["train"].steps()
     assert sum(len(captions) for _, captions, _ in whole) == 36
@@ -62,11 +66,9 @@ def test_every_caption_is_seen_once_by_all_processes_together(
     assert sorted(photos) == list(range(100, 106))
 
 
-@pytest.mark.parametrize("fine_tune_from", [None, "layer4"])
-def test_an_epoch_follows_from_its_number_and_may_begin_anywhere(
-    config_of, tmp_path, fine_tune_from
-):
-    loaders, _, _ = prepared(config_of(tmp_path, views=2, fine_tune_from=fine_tune_from))
+@pytest.mark.parametrize("source", SOURCES)
+def test_an_epoch_follows_from_its_number_and_may_begin_anywhere(config_of, tmp_path, source):
+    loaders, _, _ = prepared(config_of(tmp_path, views=2, **source))
 
     def batches(number, first=0):
         epoch = loaders["train"].epoch(number, first)
@@ -74,6 +76,19 @@ def test_an_epoch_follows_from_its_number_and_may_begin_anywhere(
 
     assert batches(2) == batches(2) != batches(3)
     assert batches(2, first=2) == batches(2)[2:]
+
+
+def test_both_orders_give_each_caption_the_features_of_its_photo(config_of, tmp_path):
+    found = []
+    for source in SOURCES[:2]:
+        loaders, _, _ = prepared(config_of(tmp_path, views=2, **source))
+        pairs = [
+            pair for inputs, captions, _ in loaders["train"].epoch(1)
+            for pair in pairs_of(inputs, captions)
+        ]  # fmt: skip
+        found.append(pairs)
+    assert found[0] != found[1]
+    assert sorted(found[0]) == sorted(found[1])
 
 
 def test_a_batch_of_photos_holds_all_captions_of_each(config_of, tmp_path):

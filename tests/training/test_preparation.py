@@ -85,7 +85,7 @@ def test_each_photo_has_the_features_of_its_own_folder(config_of, tmp_path, two)
             row_of_folder, torch.tensor([0])
         )
         assert torch.equal(features, expected)
-    caches = [np.load(p) for folder in two for p in (tmp_path / folder).rglob("features.npy")]
+    caches = [np.load(p) for folder in two for p in (tmp_path / folder).rglob("features-*.npy")]
     assert len(caches) == 4  # train and val of each folder, computed once
 
 
