@@ -25,6 +25,7 @@ from captioning import distributed
 from captioning.data.annotations import MAX_CAPTION_WORDS
 from captioning.data.coco import CaptionSet, ImageId, Photo, find_split, has_split, read_captions
 from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
+from captioning.data.tokens import Tokens
 from captioning.files import PathLike
 from captioning.scripts import is_unspaced
 from captioning.text import plural
@@ -71,22 +72,32 @@ class PackedCaptions:
 
     def __init__(
         self,
-        captions: list[list[str]],
+        captions: list[list[str]] | Tokens,
         photo_index: list[int],
         vocab: Vocabulary,
         max_words: int = MAX_CAPTION_WORDS,
     ):
-        ids = [vocab.encode(words) for words in captions]
-        if long := [i for i, words in enumerate(captions) if len(words) > max_words]:
-            count = plural(len(long), "caption is", "captions are")
+        tokens = captions if isinstance(captions, Tokens) else Tokens.of(captions)
+        lengths = torch.from_numpy(tokens.lengths).long()  # (N,)
+        words = torch.tensor([vocab(word) for word in tokens.words], dtype=torch.int32)
+        words = words[torch.from_numpy(tokens.numbers)]  # of all captions, one after the other
+        is_long = lengths > max_words
+        if is_long.any():
+            count = plural(int(is_long.sum()), "caption is", "captions are")
             note(f"{count} longer than {max_words} words; the rest is left out")
-            for i in long:
-                ids[i] = ids[i][: max_words + 1]  # `<start>` and words, for it does not end there
+            first = lengths.cumsum(0) - lengths
+            place = torch.arange(len(words)) - first.repeat_interleave(lengths)  # in its caption
+            words, lengths = words[place < max_words], lengths.clamp(max=max_words)
         if any(map(is_unspaced, vocab.words)):
             note("a script without spaces between words: each of its characters counts as a word")
-        self.lengths = torch.tensor([len(caption) for caption in ids])  # stays on the CPU
-        self.words = torch.tensor([word for caption in ids for word in caption], dtype=torch.int32)
+        self.lengths = lengths + 2 - is_long.long()  # `<start>`, words, `<end>` unless it was cut
         self.offsets = torch.cat([torch.zeros(1, dtype=torch.long), self.lengths.cumsum(0)])
+        self.words = torch.full((int(self.offsets[-1]),), vocab.end, dtype=torch.int32)
+        starts, ends = self.offsets[:-1], self.offsets[1:][~is_long] - 1
+        self.words[starts] = vocab.start
+        is_word = torch.ones(len(self.words), dtype=torch.bool)
+        is_word[starts], is_word[ends] = False, False
+        self.words[is_word] = words
         self.photo_index = torch.tensor(photo_index)
         self.pad = vocab.pad
 

@@ -56,7 +56,7 @@ class Vocabulary:
     @classmethod
     def build(
         cls,
-        captions: Iterable[list[str]],
+        captions: Iterable[list[str]] | Counter[str],
         vocab_threshold: int = 5,
         max_size: int | None = None,
         start_word: str = "<start>",
@@ -65,7 +65,9 @@ class Vocabulary:
         pad_word: str = "<pad>",
         tokenizer: Callable[[str], list[str]] = tokenize,
     ) -> "Vocabulary":
-        """Keep words with at least `vocab_threshold` occurrences in `captions` (lists of words).
+        """Keep words with at least `vocab_threshold` occurrences in `captions`.
+
+        captions  lists of words, or the number of occurrences of each word
 
         The most frequent word comes first, ties in alphabetical order; at most `max_size` words.
         Raises ValueError where no word is left: such a captioner could not say anything.
@@ -74,7 +76,10 @@ class Vocabulary:
             raise ValueError(f"vocab_threshold must be 1 or more, not {vocab_threshold}.")
         if max_size is not None and max_size < 1:
             raise ValueError(f"The largest size of a vocabulary must be 1 or more, not {max_size}.")
-        counts = Counter(word for caption in captions for word in caption)
+        if isinstance(captions, Counter):
+            counts = captions
+        else:
+            counts = Counter(word for caption in captions for word in caption)
         special = [start_word, end_word, unk_word, pad_word]
         ranked = sorted(counts.keys() - set(special), key=lambda word: (-counts[word], word))
         frequent = [word for word in ranked if counts[word] >= vocab_threshold]

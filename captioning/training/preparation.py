@@ -16,6 +16,7 @@ from torch import Tensor
 from captioning import distributed
 from captioning.data.coco import CaptionSet, has_split, read_captions
 from captioning.data.photos import read_photo
+from captioning.data.tokens import tokens_of
 from captioning.device import parallel_map
 from captioning.features.cache import FeatureCache
 from captioning.features.extraction import extract_features
@@ -111,13 +112,17 @@ def prepare_split(
     captions = captions.drop_photos(unreadable)
     if not captions.captions:
         raise ValueError(f"no photo of {', '.join(sets)} ({split}) can be read: check the data.")
-    words = [tokenizer(caption) for caption in captions.captions]
+    tokens = tokens_of(captions.captions, tokenizer, cache_dir(config, config.data_dirs[0]))
     if vocab is None and config.vocab_file:
         vocab = Vocabulary.load(config.vocab_file)
-    vocab = vocab or Vocabulary.build(words, config.vocab_threshold, config.max_vocab_size)
-    rows = rows_of_epoch(config, sets, captions) if split == "train" else range(len(words))
-    words, photo_index = [words[i] for i in rows], [captions.photo_index[i] for i in rows]
-    packed = PackedCaptions(words, photo_index, vocab)
+    vocab = vocab or Vocabulary.build(
+        tokens.counts(), config.vocab_threshold, config.max_vocab_size
+    )
+    photo_index = captions.photo_index
+    if split == "train" and config.passes != 1:
+        rows = rows_of_epoch(config, sets, captions)
+        tokens, photo_index = tokens.take(rows), [photo_index[i] for i in rows]
+    packed = PackedCaptions(tokens, photo_index, vocab)
     if cached:
         return CachedLoader(captions, packed, caches, encoder, config), vocab
     return PhotoLoader(captions, packed, encoder, config, views > 1, transform), vocab
