@@ -2,7 +2,6 @@
 
     PackedCaptions                    all captions as one flat tensor; any batch by indexing
     bucket_batches(lengths, ...)      every caption once, captions of similar length together
-    bucket_windows(lengths, ...)      the same, for features on disk: neighbors close together
     BucketBatchSampler(lengths, ...)  the same for a DataLoader, in a new order every epoch
     CaptionDataset                    (image, one caption) for every caption: training
     EvaluationDataset                 (image, all its captions, id) for every photo: evaluation
@@ -23,6 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from captioning import distributed
 from captioning.data.annotations import MAX_CAPTION_WORDS
+from captioning.data.batching import bucket_batches
 from captioning.data.coco import CaptionSet, ImageId, Photo, find_split, has_split, read_captions
 from captioning.data.photos import PhotoTransform, read_photo, transform_test, transform_train
 from captioning.data.tokens import Tokens
@@ -40,7 +40,6 @@ __all__ = [
     "Photo",
     "PhotoTransform",
     "bucket_batches",
-    "bucket_windows",
     "find_split",
     "get_loader",
     "has_split",
@@ -121,44 +120,6 @@ class PackedCaptions:
     def word_counts(self, vocab_size: int) -> Tensor:
         """Return how often each word occurs, (V,)."""
         return torch.bincount(self.words.long(), minlength=vocab_size)
-
-
-def bucket_batches(lengths: Tensor, batch_size: int, seed: int, pool: int = 50) -> list[Tensor]:
-    """Return batches of caption rows: every caption exactly once, similar lengths together.
-
-    Shuffles the captions, sorts pools of `pool` batches by length, and shuffles the batches.
-    Drawing a length for each step instead, as many courses do, repeats some captions and misses
-    others.
-    """
-    if batch_size < 1:
-        raise ValueError(f"batch_size {batch_size} must be 1 or more.")
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(lengths), generator=generator)
-    pools = shuffled.split(batch_size * pool)
-    rows = torch.cat([part[lengths[part].argsort(stable=True)] for part in pools])
-    batches = rows.split(batch_size)
-    return [batches[i] for i in torch.randperm(len(batches), generator=generator)]
-
-
-def bucket_windows(
-    lengths: Tensor, batch_size: int, seed: int, block_of: Tensor, window: int
-) -> list[list[Tensor]]:
-    """Return the batches of an epoch in windows, each of which needs a few blocks of features.
-
-    block_of  (N,) for each caption the number of the block that has its photo's features
-    window    captions in a window, a multiple of `batch_size`
-
-    Reading a disk in random order takes ten times as long as in sequence. So the blocks are
-    shuffled, and then the captions of a few of them: a shuffle buffer, as streams have.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    place = torch.randperm(int(block_of.max()) + 1, generator=generator)  # of each block
-    windows = place[block_of].argsort(stable=True).split(window)
-    seeds = torch.randint(2**31, (len(windows),), generator=generator).tolist()
-    return [
-        [rows[batch] for batch in bucket_batches(lengths[rows], batch_size, seed)]
-        for rows, seed in zip(windows, seeds, strict=True)
-    ]
 
 
 class BucketBatchSampler:

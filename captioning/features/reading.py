@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 
 from captioning import distributed
+from captioning.data.batching import bucket_windows
 from captioning.device import free_memory, prefetch
 from captioning.features.cache import FeatureCache
-from data_loader import bucket_windows
 
 WINDOW = 512 << 20  # bytes of features in a window; two are in memory
 BLOCKS = 32  # in a window

@@ -84,6 +84,10 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     # optimization
     num_epochs: int = option(3, "number of epochs", ge=1)
     batch_size: int = option(128, "captions per step", ge=1)
+    captions_together: int = option(
+        1, "captions of a photo side by side in a batch of cached features: a decoder over the "
+        "grid prepares the photo once for all of them", ge=1,
+    )  # fmt: skip
     optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd", "rmsprop"))
     momentum: float = option(0.9, "momentum of sgd and rmsprop", ge=0, lt=1)
     lr: float = option(2e-3, "learning rate", gt=0)

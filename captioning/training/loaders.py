@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from captioning import distributed
+from captioning.data.batching import bucket_batches, photo_batches
 from captioning.data.coco import CaptionSet, ImageId, Photo
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.distributed import BatchShare, share_of
@@ -35,7 +36,7 @@ from captioning.features.reading import (
     read_windows,
 )
 from captioning.training.config import TrainConfig
-from data_loader import PackedCaptions, Transform, bucket_batches
+from data_loader import PackedCaptions, Transform
 from model import EncoderCNN
 
 VALIDATION_BATCH = 250  # photos at once in validation
@@ -52,7 +53,10 @@ def photos_of_epoch(captions: CaptionSet, packed: PackedCaptions) -> Tensor:
 
 
 class CachedLoader:
-    """Grid (B, P, D) and captions (B, T) by indexing two tensors: no Python for each caption."""
+    """Grid (B, P, D) and captions (R, T) by indexing two tensors: no Python for each caption.
+
+    R is B, or n times as much: `captions_together` captions of a photo follow each other.
+    """
 
     def __init__(
         self,
@@ -72,7 +76,13 @@ class CachedLoader:
 
     def steps(self) -> int:
         """Return the number of batches of an epoch."""
+        if self.is_by_photo:
+            return len(self._photo_batches(seed=0))
         return -(-len(self.packed) // self.config.batch_size)
+
+    @property
+    def is_by_photo(self) -> bool:
+        return self.config.captions_together > 1 and self.config.feature_order == "random"
 
     def epoch(self, number: int, first: int = 0) -> Iterator[Batch]:
         """Yield the batches of epoch `number`, from batch `first` on."""
@@ -80,21 +90,32 @@ class CachedLoader:
         generator = torch.Generator().manual_seed(seed)
         views = torch.randint(self.features.views, (len(self.packed),), generator=generator)
         for rows, grid in self._read(seed, first, views):
-            mine = distributed.shard(rows)
-            captions = distributed.shard(self.packed.batch(rows))
-            share = share_of(self.packed.lengths[mine], self.packed.lengths[rows])
-            yield grid, captions, share
+            batch, mine = rows.flatten(), distributed.shard(rows).flatten()
+            captions = self.packed.batch(batch).view(*rows.shape, -1)  # (B, n, T)
+            share = share_of(self.packed.lengths[mine], self.packed.lengths[batch])
+            yield grid, distributed.shard(captions).flatten(0, 1), share
 
     def _read(self, seed: int, first: int, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield the rows of each batch, and the grid of this process's part of it."""
+        """Yield the rows (B, n) of each batch, and the grid of this process's part of it."""
         size, photos, lengths = self.config.batch_size, self.packed.photo_index, self.packed.lengths
         if self.config.feature_order == "shards":
             windows = plan_windows(self.features, photos, lengths, size, seed, first)
-            yield from read_windows(self.features, photos, views, windows)
+            for rows, grid in read_windows(self.features, photos, views, windows):
+                yield rows[:, None], grid
             return
-        for rows in bucket_batches(lengths, size, seed)[first:]:
-            mine = distributed.shard(rows)
+        if self.is_by_photo:
+            batches = self._photo_batches(seed)
+        else:
+            batches = [rows[:, None] for rows in bucket_batches(lengths, size, seed)]
+        for rows in batches[first:]:
+            mine = distributed.shard(rows)[:, 0]  # of a photo's captions the first
             yield rows, self.features.gather_rows(photos[mine], views[mine])
+
+    def _photo_batches(self, seed: int) -> list[Tensor]:
+        size, together = self.config.batch_size, self.config.captions_together
+        return photo_batches(
+            self.packed.photo_index, self.packed.lengths, size, seed, min(together, size)
+        )
 
     def photos(self, first: int = 0, every: int = 1) -> Iterator[tuple[list[ImageId], Tensor]]:
         """Yield the base view of every photo, or of each `every`-th from `first` on."""

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from captioning import distributed
+from captioning.data.batching import bucket_windows
 from captioning.features import reading
 from captioning.features.reading import ConcatenatedFeatures, plan_windows, read_windows
-from data_loader import bucket_windows
 
 PHOTOS, VIEWS, BATCH = 300, 3, 8
 

@@ -27,12 +27,17 @@ def pairs_of(inputs, captions) -> list[tuple]:
     """Return (caption without padding, its image or features as bytes) for each caption."""
     if isinstance(inputs, PhotoBatch):
         inputs = inputs.images[inputs.image_of]
-    assert len(inputs) == len(captions)
+    inputs = inputs.repeat_interleave(len(captions) // max(1, len(inputs)), dim=0)
     words = [tuple(word for word in caption if word != 3) for caption in captions.tolist()]
     return [(w, part.numpy().tobytes()) for w, part in zip(words, inputs, strict=True)]
 
 
-SOURCES = [{"feature_order": "random"}, {"feature_order": "shards"}, {"fine_tune_from": "layer4"}]
+SOURCES = [
+    {"feature_order": "random"},
+    {"feature_order": "shards"},
+    {"captions_together": 2},
+    {"fine_tune_from": "layer4"},
+]
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -122,3 +127,14 @@ def test_gradients_of_all_processes_add_up_to_those_of_one(
     assert (len(of_one) > 30) is bool(fine_tune_from)  # the backbone is among them
     for found, expected in zip(of_three, of_one, strict=True):
         torch.testing.assert_close(found, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_captions_of_a_photo_come_side_by_side(config_of, tmp_path):
+    """Three captions a photo, in groups of two: then each photo has one that comes alone."""
+    loaders, _, _ = prepared(config_of(tmp_path, captions_together=2, batch_size=7))
+    batches = list(loaders["train"].epoch(1))
+    per_photo = [len(captions) / len(inputs) for inputs, captions, _ in batches]
+    assert sorted(set(per_photo)) == [1, 2]
+    assert max(len(captions) for _, captions, _ in batches) <= 7
+    assert sum(len(inputs) for inputs, _, _ in batches) == 24
+    assert sum(len(captions) for _, captions, _ in batches) == 36
