@@ -90,7 +90,7 @@ def shift() -> None:
     words but the last, the targets all words but the first, so each word's target is the word
     after it. Where the target is padding there is no loss. The start word is never a target."""
     ax = card(800, 300, "The input is a word, the target is the next one")
-    ids = {"<start>": 0, "<end>": 1, "<pad>": 3, "a": 4, "red": 9, "kite": 7}
+    ids = {"<start>": 0, "<end>": 1, "<pad>": 3, "a": 4, "red": 13, "kite": 73}
     caption = [*SENTENCE, "<pad>", "<pad>"]
     faint = {"fill": "#EFEDE8", "edge": PALE, "ink": MUTED}
     for i, word in enumerate(caption):
@@ -252,7 +252,7 @@ def data_path() -> None:
         style = {"weight": "bold", "color": EDGE[kind], "ha": "right"}
         text(ax, 752, y - 58, f"{count} runs of ResNet-50", 13, **style)
         photo(ax, 74, y, 66)
-        start = ((74, 66), (172, 70, "decode,\ncrop"), (292, 110, "ResNet-50 ❄", "frozen"))
+        start = ((74, 66), (172, 70, "decode,\nresize"), (292, 110, "ResNet-50 ❄", "frozen"))
         end = ((586, 66, "embed", "trained"), (710, 84, "decoder", "trained"))
         middle = ((416, 80), (502, 56, "batch")) if kind == "frozen" else ()
         chain(ax, y, *start, *middle, *end)
