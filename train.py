@@ -43,7 +43,7 @@ from captioning.training.checkpoint import (
 )
 from captioning.training.config import TrainConfig, parse_config
 from captioning.training.loaders import Loader
-from captioning.training.losses import caption_loss
+from captioning.training.losses import CaptionLoss, caption_loss
 from captioning.training.monitoring import (
     Row,
     TrainingLog,
@@ -85,6 +85,7 @@ class Run:
     decoder: Decoder
     vocab: Vocabulary
     loaders: dict[str, Loader]
+    objective: nn.Module  # batch -> loss
     steps: int  # in an epoch
     state: TrainState
     progress: Progress
@@ -164,6 +165,7 @@ def setup_run(
         torch.manual_seed(config.seed + distributed.rank())  # its own dropout
 
     # 2. what is trained, and how
+    objective = distributed.data_parallel(CaptionLoss(loaders["train"], decoder, config))
     parameters = trainable_parameters(encoder, decoder)
     steps = loaders["train"].steps()
     optimizer = make_optimizer(config, encoder, decoder)
@@ -171,7 +173,8 @@ def setup_run(
     ema = WeightEMA(parameters, config.ema_decay)
     state = TrainState(parameters, optimizer, schedule, ema, vocab.words, fingerprint)
     progress = restore_checkpoint(saved, state) if saved else Progress(uuid.uuid4().hex[:12])
-    return Run(config, device, encoder, decoder, vocab, loaders, steps, state, progress, log)
+    models = (encoder, decoder, vocab)
+    return Run(config, device, *models, loaders, objective, steps, state, progress, log)
 
 
 def open_log(config: TrainConfig, saved: Saved | None) -> TrainingLog:
@@ -198,18 +201,10 @@ def train_epoch(run: Run) -> None:
         batches = prefetch(batches)
     for step, (inputs, captions, share) in enumerate(batches, first + 1):
         with autocast(config, run.device):
-            loss, _ = caption_loss(
-                run.decoder,
-                run.loaders["train"].encode(inputs),
-                captions,
-                config.label_smoothing,
-                config.attention_penalty,
-                config.scheduled_sampling,
-                share,
-            )
+            loss = run.objective(inputs, captions, share)
         state.optimizer.zero_grad()
-        loss.backward()
-        loss = distributed.sum_gradients(state.parameters, loss.detach())
+        distributed.backward(loss)
+        loss = distributed.all_reduce(loss.detach())
         if config.grad_clip:
             nn.utils.clip_grad_norm_(state.parameters, config.grad_clip)
         state.optimizer.step()
@@ -268,12 +263,11 @@ def main() -> None:
         config = parse_config("Train a captioner.")
         if config.overfit_batch:
             sys.exit(not all(map(learn_batch_by_heart, config.split_by_decoder())))
+        configs = config.split_by_decoder()
         with distributed.init_distributed(config.device):
-            for one in config.split_by_decoder():
+            for one in configs:
                 train(one)
-            is_first = distributed.rank() == 0
-        if is_first and config.self_critical_epochs:
-            for one in config.split_by_decoder():
+            for one in configs if config.self_critical_epochs else ():
                 complete_run(Path(one.out), one.self_critical_epochs, one.self_critical_rounds)
 
 

@@ -5,7 +5,9 @@
     init_distributed(device)   inside the block this process is one of many, if torchrun started it
     rank(), world_size()       which process, of how many; only process 0 writes
     shard(rows)                rows[rank::world_size]: every row belongs to exactly one process
-    sum_gradients(...)         sums the gradients that all processes computed on one batch
+    data_parallel(module)      the module in PyTorch's DistributedDataParallel (DDP)
+    backward(loss)             the gradients of the whole batch, on every process
+    all_reduce(value)          the sum of a tensor over all processes
     all_gather(value)          the value of every process, on every process; waits for the slowest
     broadcast(value)           process 0's value, on every process
     check_in_sync(value, name) stops where the processes do not have the same value
@@ -14,7 +16,8 @@
 Every process has the whole model and the same weights. Of each batch it takes its shard; a loss is
 a sum over words divided by the words of the whole batch, so the sum of the gradients is the
 gradient of the whole batch, whichever process computed which part (data parallelism: Goyal et al.
-2017, arXiv:1706.02677). Equal inputs give equal steps, and equal steps give equal weights.
+2017, arXiv:1706.02677). DDP sends the gradients while the backward pass still computes others (Li
+et al. 2020, arXiv:2006.15704). Equal inputs give equal steps, and equal steps give equal weights.
 """
 
 import contextlib
@@ -30,6 +33,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from captioning.device import get_device
+from captioning.files import short_message
 
 TIMEOUT = timedelta(minutes=10)  # a process that is silent for longer is taken for dead
 RESUME_HINT = "Start the same command again with --resume: it continues from the last checkpoint."
@@ -81,10 +85,10 @@ def init_distributed(device: str = "auto", timeout: timedelta = TIMEOUT) -> Iter
             )
         torch.cuda.set_device(local)  # from here on, "cuda" means this one
     signal.signal(signal.SIGTERM, handle_sigterm)
+    backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
     with readable_errors():
-        backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
         dist.init_process_group(backend, timeout=timeout)
-    yield
+        yield
     dist.destroy_process_group()
 
 
@@ -99,10 +103,11 @@ def readable_errors() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = " ".join(str(error).split())[:120]
+        if not isinstance(error, dist.DistError) and "gloo" not in str(error):
+            raise  # a mistake of this process
         raise ConnectionError(
             f"process {rank()} lost the other processes: one of them died, or the network did "
-            f"({reason}). {RESUME_HINT}"
+            f"({short_message(error)}). {RESUME_HINT}"
         ) from None
 
 
@@ -117,21 +122,28 @@ def share_of(mine: Tensor, batch: Tensor) -> BatchShare:
     return BatchShare(int(own_words.sum()) / int(words.sum()), len(mine) / len(batch))
 
 
-def sum_gradients(parameters: list[nn.Parameter], loss: Tensor) -> Tensor:
-    """Sum the gradients over all processes, in place; return the sum of their losses.
+def data_parallel(module: nn.Module) -> nn.Module:
+    """Return the module in DDP, with the weights of process 0; with a single process unchanged.
 
-    All gradients travel in one message: many small messages would wait for each other.
+    In every step, all its trainable parameters must have a part in the loss of every process.
     """
     if world_size() == 1:
-        return loss
-    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
-    message = torch.cat([*(gradient.flatten() for gradient in gradients), loss.view(1)])
-    with readable_errors():
-        dist.all_reduce(message)
-    *sums, total = message.split([*(p.numel() for p in parameters), 1])
-    for parameter, part in zip(parameters, sums, strict=True):
-        parameter.grad = part.view_as(parameter)
-    return total[0]
+        return module
+    parallel = nn.parallel.DistributedDataParallel(module)
+    parallel.broadcast_buffers = False  # nothing changes them
+    return parallel
+
+
+def backward(loss: Tensor) -> None:
+    """Compute the gradients of the sum of all processes' losses; DDP would take their mean."""
+    (world_size() * loss).backward()
+
+
+def all_reduce(value: Tensor) -> Tensor:
+    """Return the sum of a tensor over all processes, which may be written into it."""
+    if world_size() > 1:
+        dist.all_reduce(value)
+    return value
 
 
 def all_gather(value: Value) -> list[Value]:
@@ -139,8 +151,7 @@ def all_gather(value: Value) -> list[Value]:
     if world_size() == 1:
         return [value]
     values: list[Any] = [None] * world_size()
-    with readable_errors():
-        dist.all_gather_object(values, value)
+    dist.all_gather_object(values, value)
     return values
 
 
@@ -149,8 +160,7 @@ def broadcast(value: Value) -> Value:
     if world_size() == 1:
         return value
     values = [value]
-    with readable_errors():
-        dist.broadcast_object_list(values, src=0)
+    dist.broadcast_object_list(values, src=0)
     return values[0]
 
 

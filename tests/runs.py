@@ -16,8 +16,8 @@ import re
 import pytest
 import torch
 
-import train as train_module
 from captioning.safe_load import safe_load
+from captioning.training import losses
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import Loader
 from captioning.training.losses import caption_loss
@@ -49,7 +49,7 @@ def power_cut(in_step: int):
         return answer
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_module, "caption_loss", loss)
+        patch.setattr(losses, "caption_loss", loss)
         with pytest.raises(PowerCut):
             yield
 

@@ -27,6 +27,7 @@ def sample(
     suppress_unk: bool = True,
     no_repeat_ngram_size: int = 0,
     samples_per_image: int = 1,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """features (B, P, E) -> words (R, T), each drawn by its probability; `<pad>` follows `<end>`.
 
@@ -37,6 +38,7 @@ def sample(
     seed               gives every image the same stream of random numbers, so its caption does not
                        depend on the rest of the batch; None draws them independently
     samples_per_image  captions of each image, one after the other: R = B * samples_per_image
+    noise              (R, max_words) random numbers in [0, 1), in place of the last three
 
     Raises ValueError where temperature, top_k or top_p is out of range.
     """
@@ -45,9 +47,11 @@ def sample(
     if seed is not None and not 0 <= seed < 2**63:
         raise ValueError(f"seed {seed} must be 0 or more, and below 2**63.")
     state = decoder.start(features)
-    unfinished = _Unfinished(repeat_state(state, samples_per_image * len(state[0])))
-    captions, device = len(unfinished.rows), state[0].device
-    noise = _uniform_noise(captions, max_words, seed, device)  # (R, T)
+    images, device = len(state[0]), state[0].device
+    if noise is None:
+        noise = _uniform_noise(images * samples_per_image, max_words, seed, device)
+    captions, max_words = noise.shape
+    unfinished = _Unfinished(repeat_state(state, captions))
     words = torch.full((captions, max_words + 1), PAD, device=device)
     words[:, 0] = START
     for t in range(max_words):

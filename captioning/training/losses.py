@@ -4,18 +4,25 @@
     CiderReward(...)          CIDEr-D of drawn captions
     self_critical_loss(...)   makes captions that scored above their siblings more probable
 
+    CaptionLoss, SelfCriticalLoss   encoder, decoder and loss as one module, from a batch to its
+                                    loss: what several processes synchronize (distributed.py)
+
 Shapes: B images, R captions, T words, P places, H hidden, V vocabulary.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from captioning.distributed import FULL_BATCH, BatchShare
 from captioning.evaluation.scores import CiderD, References
+from captioning.inference.sampling import sample
 from captioning.models.decoder import Decoder
+from captioning.training.config import TrainConfig
+from captioning.training.loaders import CachedLoader, Loader
 from vocabulary import Vocabulary
 
 END_TOKEN = " endofcaption"  # ends every finished caption: stopping well is scored as well
@@ -65,6 +72,38 @@ def _mix_in_predictions(
     return torch.cat([inputs[:, :1], mixed], dim=1)
 
 
+class CaptionLoss(nn.Module):
+    """From a batch of the loader to its `caption_loss`, with the options of a run."""
+
+    def __init__(self, loader: Loader, decoder: Decoder, config: TrainConfig):
+        super().__init__()
+        self.loader, self.config = loader, config
+        self.encoder, self.decoder = loader.encoder, decoder
+
+    def forward(self, inputs: Any, captions: Tensor, share: BatchShare) -> Tensor:
+        """Return the loss of captions (R, T), as their share of the batch's."""
+        if not len(captions):
+            return zero_loss(self)
+        loss, _ = caption_loss(
+            self.decoder,
+            self.loader.encode(inputs),
+            captions,
+            self.config.label_smoothing,
+            self.config.attention_penalty,
+            self.config.scheduled_sampling,
+            share,
+        )
+        return loss
+
+
+def zero_loss(module: nn.Module) -> Tensor:
+    """Return 0, of which every trainable parameter has a gradient, also 0.
+
+    The last batch may be too small for all processes, and the others wait for all gradients.
+    """
+    return 0.0 * torch.stack([p.sum() for p in module.parameters() if p.requires_grad]).sum()
+
+
 class CiderReward:
     """CIDEr-D of drawn captions against their photo's references.
 
@@ -87,10 +126,11 @@ class CiderReward:
 
 def self_critical_loss(
     decoder: Decoder, features: Tensor, words: Tensor, rewards: Tensor
-) -> Tensor:
-    """Return -(reward - mean reward of the photo's other samples) * log p, a mean over words.
+) -> tuple[Tensor, Tensor]:
+    """Return -(reward - mean reward of the photo's other samples) * log p, summed over the words.
 
-    features (B, P, E), words (R, T), rewards (B, samples_per_image).
+    features (B, P, E), words (R, T), rewards (B, samples_per_image). Second comes the number of
+    words.
 
     `<start>` and `<pad>` are never drawn, so they must have no probability here either. Where all
     samples of a photo do badly, all of their words become less probable, and a word that is never
@@ -114,4 +154,30 @@ def self_critical_loss(
         logits[:, [Vocabulary.start, Vocabulary.pad]] = -torch.inf  # as when sampling, see above
         losses = F.cross_entropy(logits, targets[is_here], reduction="none")  # -log p of each word
         total = total + (advantage[rows].expand_as(is_here)[is_here] * losses).sum()
-    return total / is_word.sum()
+    return total, is_word.sum()
+
+
+class SelfCriticalLoss(nn.Module):
+    """From photos to their `self_critical_loss`: captions are drawn and scored on the way."""
+
+    def __init__(self, loader: CachedLoader, decoder: Decoder, reward: CiderReward):
+        super().__init__()
+        self.loader, self.reward = loader, reward
+        self.encoder, self.decoder = loader.encoder, decoder
+
+    def forward(self, rows: Tensor, views: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss, summed over words, and (2,): the number of words, the sum of rewards.
+
+        rows, views  (B,) of the photos
+        noise        (B, samples_per_image, max_words) random numbers in [0, 1), for the draws
+        """
+        if not len(rows):
+            return zero_loss(self), noise.new_zeros(2)
+        ids = [self.loader.captions.photos[row].id for row in rows.tolist()]
+        features = self.loader.encode(self.loader.features.gather_rows(rows, views))
+        words = sample(
+            self.decoder, features.detach(), noise=noise.flatten(0, 1), suppress_unk=False
+        ).clone()
+        rewards = self.reward(ids, words, noise.shape[1])
+        loss, count = self_critical_loss(self.decoder, features, words, rewards)
+        return loss, torch.stack([count.float(), rewards.sum().to(count.device)])

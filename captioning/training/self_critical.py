@@ -10,6 +10,8 @@ score above the mean of their siblings become more probable:
 
     loss = -(reward - mean reward of the photo's other samples) * log p(caption)
 
+Several processes share the photos of each batch, and draw the captions that one would have drawn.
+
 Rennie et al. 2017, "Self-critical Sequence Training", arXiv:1612.00563, compare with the greedy
 caption; the mean of the other samples is a baseline of lower variance (Luo 2020, arXiv:2003.09971).
 """
@@ -21,15 +23,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from captioning import distributed
 from captioning.device import get_device
-from captioning.inference.sampling import sample
 from captioning.inference.serialization import copy_best, load_pair, load_part, save_pair
 from captioning.models.config import DecoderConfig
 from captioning.models.decoder import Decoder
 from captioning.training.checkpoint import load_checkpoint
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import CachedLoader, Loader, photos_of_epoch
-from captioning.training.losses import CiderReward, self_critical_loss
+from captioning.training.losses import CiderReward, SelfCriticalLoss
 from captioning.training.monitoring import (
     Row,
     TrainingLog,
@@ -77,6 +79,7 @@ class FinishedRun:
     """A run of train.py, to which epochs are added; FileNotFoundError where there is none."""
 
     def __init__(self, folder: Path):
+        distributed.all_gather("written")  # process 0 may still be writing what all read here
         checkpoint = load_checkpoint(folder) if (folder / "checkpoint.pkl").is_file() else None
         if checkpoint is None:
             raise FileNotFoundError(
@@ -114,11 +117,12 @@ class FinishedRun:
         require_finite("validation loss", scores["val_loss"])
         epoch = self.last + 1
         self.history.append({"epoch": epoch} | row | scores)
-        run_id, fingerprint = self.saved["run_id"], self.saved["fingerprint"]
-        save_pair(self.folder, epoch, encoder, decoder, vocab, run_id, fingerprint)
-        if best_epoch(self.history, "CIDEr") == epoch:
-            copy_best(self.folder, epoch)
-        write_history(self.folder / "history.csv", self.history)
+        if distributed.rank() == 0:
+            run_id, fingerprint = self.saved["run_id"], self.saved["fingerprint"]
+            save_pair(self.folder, epoch, encoder, decoder, vocab, run_id, fingerprint)
+            if best_epoch(self.history, "CIDEr") == epoch:
+                copy_best(self.folder, epoch)
+            write_history(self.folder / "history.csv", self.history)
         self.log.epoch(self.history[-1], examples={})
 
 
@@ -153,6 +157,7 @@ def fine_tune_on_cider(
             "Fine-tuning on CIDEr needs cached features: train with a frozen backbone."
         )
     reward = CiderReward(loader.captions.references(), vocab)
+    objective = distributed.data_parallel(SelfCriticalLoss(loader, decoder, reward))
     parameters = trainable_parameters(encoder, decoder)
     optimizer = torch.optim.Adam(parameters, lr)
     steps = num_epochs * len(photo_batches(loader, batch_size, seed=0))
@@ -165,26 +170,19 @@ def fine_tune_on_cider(
         decoder.train()
         batches = photo_batches(loader, batch_size, config.seed + epoch)
         for step, (rows, views) in enumerate(batches, 1):
-            ids = [loader.captions.photos[row].id for row in rows.tolist()]
-            grid = loader.features.gather_rows(rows, views)
+            shape = len(rows), samples_per_image, decoder.config.max_words
+            noise = torch.rand(shape, device=run.device)  # of all processes: draws as in one
+            mine = [distributed.shard(part) for part in (rows, views, noise)]
             with autocast(config, run.device):
-                features = loader.encode(grid)
-                words = sample(
-                    decoder,
-                    features.detach(),
-                    max_words=decoder.config.max_words,
-                    suppress_unk=False,
-                    samples_per_image=samples_per_image,
-                ).clone()
-                rewards = reward(ids, words, samples_per_image)
-                loss = self_critical_loss(decoder, features, words, rewards)
+                loss, counts = objective(*mine)
+            words, rewards = distributed.all_reduce(counts)
             optimizer.zero_grad()
-            loss.backward()
+            distributed.backward(loss / words)
             nn.utils.clip_grad_norm_(parameters, GRAD_CLIP)
             optimizer.step()
             schedule.step()
             ema.update()
-            total += rewards.mean().item()
+            total += rewards.item() / (len(rows) * samples_per_image)
             if step % config.print_every == 0:
                 mean = 100 * total / step
                 run.log(f"epoch {epoch} step {step}/{len(batches)}  CIDEr of samples {mean:.1f}")

@@ -151,7 +151,7 @@ def test_samples_are_scored_against_their_own_photo(vocab):
 def test_equal_rewards_have_no_gradient():
     decoder = make("lstm")
     features, words = torch.randn(2, 1, EMBED), torch.randint(4, 9, (4, 5))
-    loss = self_critical_loss(decoder, features, words, torch.full((2, 2), 0.7))
+    loss, _ = self_critical_loss(decoder, features, words, torch.full((2, 2), 0.7))
     loss.backward()
     assert all(p.grad is None or p.grad.abs().max() < 1e-7 for p in decoder.parameters())
 
@@ -168,7 +168,7 @@ def test_a_step_makes_the_better_sample_more_likely_and_the_worse_one_less():
 
     before = log_p()
     optimizer = torch.optim.SGD(decoder.parameters(), lr=0.01)
-    self_critical_loss(decoder, features, words, torch.tensor([[1.0, 0.0]])).backward()
+    self_critical_loss(decoder, features, words, torch.tensor([[1.0, 0.0]]))[0].backward()
     optimizer.step()
     change = log_p() - before
     assert change[0] > 0 > change[1]
@@ -187,7 +187,7 @@ def test_words_that_are_never_drawn_have_no_gradient():
     decoder, features = make("lstm"), random_features(2)
     words = torch.tensor([[4, 5, 7, 1], [4, 6, 8, 1]] * 2)
     rewards = torch.tensor([[0.0, 1.0], [0.5, 0.2]])
-    self_critical_loss(decoder, features, words, rewards).backward()
+    self_critical_loss(decoder, features, words, rewards)[0].backward()
     gradient = decoder.output.bias.grad
     assert (gradient[[Vocabulary.start, Vocabulary.pad]] == 0).all()
     assert gradient[5].abs() > 0
