@@ -21,9 +21,12 @@ et al. 2020, arXiv:2006.15704). Equal inputs give equal steps, and equal steps g
 """
 
 import contextlib
+import gc
+import importlib
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple, TypeVar
@@ -86,10 +89,30 @@ def init_distributed(device: str = "auto", timeout: timedelta = TIMEOUT) -> Iter
         torch.cuda.set_device(local)  # from here on, "cuda" means this one
     signal.signal(signal.SIGTERM, handle_sigterm)
     backend = "cpu:gloo,cuda:nccl" if kind == "cuda" else "gloo"
-    with readable_errors():
-        dist.init_process_group(backend, timeout=timeout)
-        yield
-    dist.destroy_process_group()
+    importlib.import_module("torch.distributed.nn")  # imported later, it would keep the group
+    try:
+        with readable_errors():
+            dist.init_process_group(backend, timeout=timeout)
+            yield
+    except BaseException as error:
+        if kind == "cpu":  # NCCL might wait here for the others, who wait for this process
+            leave_group(error)
+        raise
+    leave_group()
+
+
+def leave_group(error: BaseException | None = None) -> None:
+    """Destroy the process group and its threads, which would disturb the end of the interpreter.
+
+    Models in DDP keep the group, and the frames of an error keep models.
+    """
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the process is ending anyway
+    while error:
+        traceback.clear_frames(error.__traceback__)
+        error = error.__context__
+    gc.collect()
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def handle_sigterm(signal_number: int, frame: object) -> None:

@@ -7,6 +7,7 @@ stage itself. See captioning/training/self_critical.py.
 import argparse
 from pathlib import Path
 
+from captioning.distributed import init_distributed
 from captioning.files import cli_errors
 from captioning.training.self_critical import fine_tune_on_cider
 
@@ -24,7 +25,7 @@ def main() -> None:
         "--samples-per-image", type=int, default=5, help="captions drawn for each photo"
     )
     args = parser.parse_args()
-    with cli_errors():
+    with cli_errors(), init_distributed():
         fine_tune_on_cider(
             args.run, args.num_epochs, args.lr, args.batch_size, args.samples_per_image
         )

@@ -4,6 +4,7 @@ The processes are started as a user starts them, by torchrun, and run RUN below.
 """
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -18,35 +19,53 @@ import torch
 
 from captioning import distributed
 from captioning.safe_load import safe_load
+from captioning.training import self_critical
+from captioning.training.monitoring import read_history
 from tests.helpers import ROOT
 from train import train
 
 RUN = """
-import itertools, json, os, signal, sys
+import functools, glob, itertools, json, os, signal, sys
 sys.path.insert(0, sys.argv[1])
 import torch
 import train
 from captioning import distributed
 from captioning.files import cli_errors
+from captioning.training import losses, self_critical
 from captioning.training.config import TrainConfig
 
 options = json.loads(sys.argv[2])
-steps, loss = itertools.count(1), train.caption_loss
+steps = itertools.count(1)
 
-def dies(*args, **kwargs):
-    if distributed.rank() == 1 and torch.is_grad_enabled():  # validation does not count
-        if next(steps) == options["dies_in_step"]:
-            os.kill(os.getpid(), signal.SIGKILL)
-    return loss(*args, **kwargs)
+def deadly(loss):
+    def dies(*args, **kwargs):
+        if distributed.rank() == 1 and torch.is_grad_enabled():  # validation does not count
+            if next(steps) == options["dies_in_step"]:
+                os.kill(os.getpid(), signal.SIGKILL)
+        return loss(*args, **kwargs)
+    return dies
 
-train.caption_loss = dies
-with cli_errors():
-    config = TrainConfig(**options["config"])
-    with distributed.init_distributed(config.device):
-        history, rank = train.train(config), distributed.rank()
-with open(f"{config.out}/rank-{rank}.json", "w", encoding="utf-8") as file:
-    json.dump(history, file)
+losses.caption_loss = deadly(losses.caption_loss)
+losses.self_critical_loss = deadly(losses.self_critical_loss)
+fine_tune = functools.partial(self_critical.fine_tune_on_cider, **options["fine_tuning"])
+self_critical.fine_tune_on_cider = fine_tune
+try:
+    with cli_errors():
+        config = TrainConfig(**options["config"])
+        with distributed.init_distributed(config.device):
+            history, rank = train.train(config), distributed.rank()
+            if config.self_critical_epochs:
+                out = train.Path(config.out)
+                train.complete_run(out, config.self_critical_epochs, config.self_critical_rounds)
+    with open(f"{config.out}/rank-{rank}.json", "w", encoding="utf-8") as file:
+        json.dump(history, file)
+finally:  # a thread that outlives the interpreter may abort it
+    threads = [open(path).read() for path in glob.glob("/proc/self/task/*/comm")]
+    if any("gloo" in name for name in threads):
+        print("error: left behind", threads, file=sys.stderr)
 """
+# the last batch has a single photo, so that not every process has one
+FINE_TUNING = {"batch_size": 11, "samples_per_image": 3, "lr": 0.5}
 DEVICES = [
     "cpu",
     pytest.param(
@@ -57,7 +76,7 @@ DEVICES = [
 
 
 @pytest.fixture
-def start(data, tmp_path, config_of):
+def start(data, tmp_path, config_of, monkeypatch):
     """`start(name, processes, ...)` trains in tmp_path/name, on its own copy of the data."""
     script = tmp_path / "run.py"
     script.write_text(RUN, encoding="utf-8")
@@ -72,12 +91,17 @@ def start(data, tmp_path, config_of):
         config = config_of(out, data=str(copy), **changed)
         if processes == 1:
             train(config)
+            fine_tune = functools.partial(self_critical.fine_tune_on_cider, **FINE_TUNING)
+            with monkeypatch.context() as patch:
+                patch.setattr(self_critical, "fine_tune_on_cider", fine_tune)
+                if config.self_critical_epochs:
+                    self_critical.complete_run(out, config.self_critical_epochs)
             return None
         options = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-        options = json.dumps({"config": options, "dies_in_step": dies_in_step})
+        options = {"config": options, "dies_in_step": dies_in_step, "fine_tuning": FINE_TUNING}
         torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
         return subprocess.run(
-            [*torchrun, "--nproc-per-node", str(processes), script, str(ROOT), options],
+            [*torchrun, "--nproc-per-node", str(processes), script, str(ROOT), json.dumps(options)],
             env=os.environ | {"OMP_NUM_THREADS": "1"},
             capture_output=True,
             text=True,
@@ -117,8 +141,16 @@ TOLERANCE = {"adam": 2e-4, "sgd": 2e-5}
     ("processes", "changed"),
     [
         # 36 captions: the last batch has 1, of which the second process has none
-        (2, {"batch_size": 7, "views": 2, "label_smoothing": 0.1, "schedule": "cosine"}),
-        (4, {"batch_size": 10, "decoder": "attention", "attention_penalty": 3.0}),
+        (
+            2,
+            {"batch_size": 7, "views": 2, "label_smoothing": 0.1, "schedule": "cosine"}
+            | {"self_critical_epochs": 2},
+        ),
+        (
+            4,
+            {"batch_size": 10, "decoder": "attention", "attention_penalty": 3.0}
+            | {"self_critical_epochs": 2},
+        ),
         (
             2,
             {"batch_size": 7, "fine_tune_from": "layer4", "num_workers": 1}
@@ -132,6 +164,7 @@ def test_several_processes_give_the_losses_of_one(start, tmp_path, device, proce
     start("one", 1, **same)
     ended = start("many", processes, **same)
     assert ended.returncode == 0, ended.stderr
+    assert "error: " not in ended.stderr
     one, many = tmp_path / "one", tmp_path / "many"
     assert losses(many) == pytest.approx(losses(one), abs=2e-3)
     assert len(losses(one)) == 2 * -(-36 // same["batch_size"])
@@ -150,6 +183,15 @@ def test_several_processes_give_the_losses_of_one(start, tmp_path, device, proce
     for path in (one, many):
         assert not list(path.glob("**/.*.tmp"))
     assert (many / "training.log").read_text().count("epoch 1 done") == 1
+
+    # the CIDEr stage draws the same captions, and learns the same from them
+    rows, of_one = (read_history(path / "history.csv")[2:] for path in (many, one))
+    assert len(rows) == changed.get("self_critical_epochs", 0)
+    for row, expected in zip(rows, of_one, strict=True):
+        assert row["loss"] == pytest.approx(expected["loss"], rel=1e-4)
+        assert row["val_loss"] == pytest.approx(expected["val_loss"], abs=2e-3)
+    if rows:  # and learns something
+        assert abs(rows[-1]["val_loss"] - history[1]["val_loss"]) > 2e-2
 
     # the same features, byte for byte
     if "fine_tune_from" not in changed:
@@ -180,12 +222,27 @@ def test_a_process_that_dies_ends_the_run_in_a_sentence_and_resume_continues(
         assert torch.equal(weights(tmp_path / "cut", 2)[name], weight)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+def test_resume_adds_the_epochs_on_cider_that_a_lost_process_cost(start, tmp_path, device):
+    options = {"num_epochs": 1, "self_critical_epochs": 2, "device": device}
+    died = start("run", 2, dies_in_step=8, **options)  # 5 steps, then 2 an epoch
+    assert died.returncode != 0
+    sentences = [line for line in died.stderr.splitlines() if line.startswith("error: ")]
+    assert len(sentences) == 1, died.stderr
+    assert [row["epoch"] for row in read_history(tmp_path / "run/history.csv")] == [1, 2]
+    resumed = start("run", 2, resume=True, **options)
+    assert resumed.returncode == 0, resumed.stderr
+    assert [row["epoch"] for row in read_history(tmp_path / "run/history.csv")] == [1, 2, 3]
+
+
 def test_without_torchrun_every_call_is_local():
     with distributed.init_distributed("cpu"):
         assert (distributed.rank(), distributed.world_size()) == (0, 1)
         assert distributed.all_gather("me") == ["me"]
         assert distributed.broadcast("me") == "me"
         assert torch.equal(distributed.shard(torch.arange(5)), torch.arange(5))
-        loss = torch.tensor(2.0)
-        assert distributed.sum_gradients([torch.nn.Parameter(torch.ones(2))], loss) is loss
+        module, loss = torch.nn.Linear(1, 1), torch.tensor(2.0)
+        assert distributed.data_parallel(module) is module
+        assert distributed.all_reduce(loss) is loss
         distributed.check_in_sync(3, "number")

@@ -84,3 +84,15 @@ def test_samples_of_an_image_follow_each_other():
     one = sample(decoder, features, seed=5)
     assert torch.equal(words[::2], one)
     assert torch.equal(words[1::2], one)
+
+
+@every_decoder
+def test_with_given_noise_the_draws_of_a_batch_are_those_of_its_parts(name):
+    decoder, features, noise = make(name), random_features(4), torch.rand(8, 6)
+    whole = sample(decoder, features, noise=noise)
+    assert len(whole) == 8
+    assert whole.shape[1] <= 6
+    for first in (0, 2):
+        part = sample(decoder, features[first : first + 2], noise=noise[2 * first : 2 * first + 4])
+        expected = whole[2 * first : 2 * first + 4, : part.shape[1]]
+        assert torch.equal(part, expected)

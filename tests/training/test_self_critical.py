@@ -10,7 +10,9 @@ import train as train_module
 from captioning.inference.sampling import sample
 from captioning.inference.serialization import load_pair, load_part
 from captioning.training import self_critical
+from captioning.training.losses import CiderReward, SelfCriticalLoss
 from captioning.training.monitoring import best_epoch, read_history
+from captioning.training.optim import trainable_parameters
 from captioning.training.self_critical import (
     complete_run,
     fine_tune_on_cider,
@@ -84,6 +86,28 @@ def test_every_photo_with_captions_comes_once_an_epoch(config_of, tmp_path):
     rows = torch.cat([rows for rows, _ in batches])
     assert sorted(rows.tolist()) == list(range(12))
     assert {view for _, views in batches for view in views.tolist()} <= {0, 1, 2}
+
+
+@pytest.mark.parametrize("kind", ["lstm", "attention", "transformer"])
+def test_draws_losses_and_gradients_of_shares_add_up_to_those_of_the_batch(
+    config_of, tmp_path, kind
+):
+    loaders, vocab, encoder = prepared(config_of(tmp_path, decoder=kind))
+    loader, embed_size = loaders["train"], encoder.embed.out_features
+    decoder = make(kind, vocab_size=len(vocab), embed_size=embed_size)
+    reward = CiderReward(loader.captions.references(), vocab)
+    objective = SelfCriticalLoss(loader, decoder, reward)
+    [(rows, views)], noise = photo_batches(loader, 12, seed=1), torch.rand(12, 3, 9)
+
+    def results(share: slice) -> list[torch.Tensor]:
+        loss, counts = objective(rows[share], views[share], noise[share])
+        return [loss, *counts, *torch.autograd.grad(loss, trainable_parameters(encoder, decoder))]
+
+    shares = [slice(rank, 12, 5) for rank in range(5)]
+    shares.append(slice(12, 12))  # a process without a photo: all its gradients are 0
+    whole, parts = results(slice(0, 12)), zip(*map(results, shares), strict=True)
+    for total, of_shares in zip(whole, parts, strict=True):
+        torch.testing.assert_close(sum(of_shares), total, atol=1e-5, rtol=1e-4)
 
 
 def test_a_soup_is_the_mean_of_the_weights_and_one_more_epoch(config_of, tmp_path):
