@@ -6,6 +6,7 @@
     python prepare.py coco --download --split 2014 --test --out data/coco
     python prepare.py folder --from PHOTOS --csv captions.csv --out data/mine
     python prepare.py check data/flickr8k
+    python prepare.py shards data/coco --out shards
 
     <out>/images/<split>/*.jpg    <out>/annotations/captions_<split>.json, in COCO's format
 
@@ -22,6 +23,7 @@ from captioning.data import sources
 from captioning.data.check import as_text, check
 from captioning.data.download import ARCHIVES, fetch_all
 from captioning.data.layout import copy_boxes, write_layout
+from captioning.data.shards import write_shards
 from captioning.files import atomic_write, cli_errors
 
 HELP = """Turn photographs with captions into a folder that train.py reads, or check such a folder.
@@ -134,6 +136,11 @@ def parse_args() -> argparse.Namespace:
     command.add_argument("data", metavar="FOLDER", type=Path, help="such as data/flickr8k")
     report = "also write the report to this JSON file"
     command.add_argument("--json", metavar="FILE", type=Path, help=report)
+    about = "a folder that is prepared as tars of 1,000 photos, to be read in sequence"
+    command = commands.add_parser("shards", help=about, description=f"Write {about}.")
+    command.add_argument("data", metavar="FOLDER", type=Path, help="such as data/coco")
+    written = "folder to write, such as shards; train.py takes 'shards/*.tar' as --data"
+    command.add_argument("--out", metavar="FOLDER", type=Path, required=True, help=written)
     return parser.parse_args()
 
 
@@ -142,7 +149,10 @@ def main() -> None:
     with cli_errors():
         if args.command == "check":
             sys.exit(0 if check_data(args.data, args.json) else 1)
-        prepare(args)
+        if args.command == "shards":
+            write_shards(args.data, args.out)
+        else:
+            prepare(args)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ display has (16 bits, 12 bits in 16, floats) are scaled by the values found.
 import contextlib
 import io
 import logging
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,7 +57,7 @@ def open_photo(path: PathLike) -> tuple[ImageFile, int]:
 
     Raises as `read_photo` does.
     """
-    data, format = _read_file(Path(path))
+    data, format = _read_file(path if isinstance(path, Path) else Path(path))
     with _decoder_errors(path):
         data, exif = strip_metadata(data, format)
         photo = Image.open(io.BytesIO(data), formats=[format])
@@ -75,9 +74,9 @@ def open_photo(path: PathLike) -> tuple[ImageFile, int]:
 def _read_file(path: Path) -> tuple[bytes, str]:
     """Return all bytes of the photo at `path`, and which of FORMATS they have."""
     try:
-        with open(path, "rb") as file:
+        with path.open("rb") as file:  # a member of a tar opens itself
             head = file.read(HEAD)
-            format, size = photo_format(head), os.fstat(file.fileno()).st_size
+            format, size = photo_format(head), path.stat().st_size
             data = head + file.read() if format in FORMATS and size <= MAX_BYTES else head
     except FileNotFoundError:
         raise FileNotFoundError(f"{path} is missing.") from None

@@ -34,7 +34,9 @@ MAX_DECODERS = 5
 class TrainConfig(EncoderConfig, DecoderOptions):
     # data
     data: str | SEVERAL = option(
-        "data/toy", "folder in COCO's layout (see prepare.py, toy_coco.py), or several folders"
+        "data/toy",
+        "folder in COCO's layout (see prepare.py, toy_coco.py), or several folders; or "
+        "tar shards, such as 'shards/{0000..0127}.tar'",
     )
     passes: int | NUMBERS = option(
         1, "passes through the training photos of each data folder in an epoch, a number for each; "

@@ -6,7 +6,6 @@ fit_familiarity(encoder, ...)    what the encoder is to know of its training pho
 check_no_leaks(train, val)       refuses a photo that is in training and in validation
 """
 
-import filecmp
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +13,9 @@ from pathlib import Path
 from torch import Tensor
 
 from captioning import distributed
-from captioning.data.coco import CaptionSet, has_split, read_captions
+from captioning.data.coco import CaptionSet
 from captioning.data.photos import read_photo
+from captioning.data.shards import has_data, is_shards, read_data
 from captioning.data.tokens import tokens_of
 from captioning.device import parallel_map
 from captioning.features.cache import FeatureCache
@@ -59,7 +59,7 @@ def check_no_leaks(train: dict[str, CaptionSet], val: dict[str, CaptionSet]) -> 
         for folder, captions in val.items()
         for photo in captions.photos
         for other, path in same_size[photo.path.stat().st_size]
-        if folder != other and filecmp.cmp(path, photo.path, shallow=False)
+        if folder != other and path.read_bytes() == photo.path.read_bytes()
     ]
     if leaks:
         raise ValueError(
@@ -77,9 +77,9 @@ def read_split(config: TrainConfig, split: str) -> dict[str, CaptionSet]:
     limits = [config.num_samples, config.val_samples if split == "val" else None]
     limit = min((number for number in limits if number), default=None)
     return {
-        folder: read_captions(folder, split).head(limit)
+        folder: read_data(folder, split).head(limit)
         for folder in config.data_dirs
-        if split == "train" or has_split(folder, split)
+        if split == "train" or has_data(folder, split)
     }
 
 
@@ -141,7 +141,8 @@ def rows_of_epoch(
 
 def cache_dir(config: TrainConfig, folder: str) -> Path:
     """Return where the features of a data folder are kept."""
-    return Path(config.cache_dir) if config.cache_dir else Path(folder, "features")
+    root = Path(folder).parent if is_shards(folder) else Path(folder)
+    return Path(config.cache_dir) if config.cache_dir else root / "features"
 
 
 def _extract_all(
@@ -179,7 +180,7 @@ def prepare_data(
 
     Raises ValueError where the data cannot be trained on as `config` asks.
     """
-    has_val = any(has_split(folder, "val") for folder in config.data_dirs)
+    has_val = any(has_data(folder, "val") for folder in config.data_dirs)
     if config.self_critical_epochs and not (has_val and config.validate_every):
         raise ValueError(
             "Fine-tuning on CIDEr chooses its epoch by the photos of a split val: use data that "

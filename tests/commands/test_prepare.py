@@ -16,6 +16,7 @@ from captioning.data import layout
 from captioning.data.annotations import annotation_files
 from captioning.data.check import PROBLEMS, check
 from captioning.data.coco import has_split, read_captions, read_references
+from captioning.data.shards import read_data
 from captioning.data.sources import split_by_name
 from tests.helpers import ROOT
 
@@ -707,3 +708,12 @@ def test_check_of_real_photographs_finds_nothing():
     assert report.splits["val2017"] == {"photos": 79, "captions": 395}
     assert report.fit
     assert not report.found
+
+
+def test_shards_of_a_prepared_folder(cli, data, tmp_path, capsys):
+    out = tmp_path / "shards"
+    assert cli(prepare.main, "shards", data, "--out", out) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["train-00000.tar", "val-00000.tar"]
+    assert "train: 3 photos in" in capsys.readouterr().out
+    assert read_data(out / "*.tar", "val").captions == read_captions(data, "val").captions
+    assert "is not a data folder" in cli(prepare.main, "shards", tmp_path / "x", "--out", out)
