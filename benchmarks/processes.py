@@ -48,6 +48,7 @@ def main() -> None:
     parser.add_argument(
         "--processes", type=int, default=2, help="number of processes (%(default)s)"
     )
+    parser.add_argument("--num-samples", type=int, default=1000, help="photos (%(default)s)")
     parser.add_argument("--runs", type=int, default=3, help="runs of each (%(default)s)")
     args = parser.parse_args()
     threads, rows = os.cpu_count() or args.processes, []
@@ -55,7 +56,8 @@ def main() -> None:
         for decoder in args.decoders:
             command = ["--data", args.data, "--weights", args.weights, "--decoder", decoder]
             command += ["--num-epochs", "1", "--self-critical-epochs", "1", "--val-samples", "8"]
-            command += ["--device", "cpu", "--cache-dir", features]
+            command += ["--num-samples", str(args.num_samples), "--device", "cpu"]
+            command += ["--cache-dir", features]
             epochs(command, 1, threads)  # extracts the features
             seconds: dict[int, list[list[float]]] = {1: [], args.processes: []}
             for _ in range(args.runs):
@@ -67,7 +69,8 @@ def main() -> None:
                     name = "1 process, s" if processes == 1 else f"{processes} processes, s"
                     row[name] = f"{median:.2f}"
                 rows.append(row | {"times as fast": f"{of_stage[0] / of_stage[1]:.2f}"})
-    report(f"Several processes: an epoch on {threads} cores, {args.runs} runs each in turn", rows)
+    title = f"Several processes: an epoch of {args.num_samples:,} photos on {threads} cores"
+    report(title, rows, f"{args.runs} runs of each, in turn.")
 
 
 def medians(runs: list[list[float]]) -> list[float]:
