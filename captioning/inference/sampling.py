@@ -38,7 +38,8 @@ def sample(
     seed               gives every image the same stream of random numbers, so its caption does not
                        depend on the rest of the batch; None draws them independently
     samples_per_image  captions of each image, one after the other: R = B * samples_per_image
-    noise              (R, max_words) random numbers in [0, 1), in place of the last three
+    noise              (R, T) random numbers in [0, 1) to draw with, in place of seed, max_words and
+                       samples_per_image
 
     Raises ValueError where temperature, top_k or top_p is out of range.
     """
