@@ -149,7 +149,7 @@ TOLERANCE = {"adam": 2e-4, "sgd": 2e-5}
         (
             4,
             {"batch_size": 10, "decoder": "attention", "attention_penalty": 3.0}
-            | {"self_critical_epochs": 2},
+            | {"self_critical_epochs": 2, "feature_order": "shards"},
         ),
         (
             2,
