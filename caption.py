@@ -53,7 +53,8 @@ def parse_args() -> argparse.Namespace:
     for part in ("encoder", "decoder"):
         about = f"{part} weights in place of --captioner; repeat the pair for an ensemble"
         parser.add_argument(f"--{part}-file", action="append", help=about)
-    parser.add_argument("--weights", help="backbone weights, if not where the encoder file says")
+    about = "backbone weights, if not where the encoder file says; repeat for several backbones"
+    parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     search = parser.add_argument_group("search")
     search.add_argument(

@@ -166,7 +166,8 @@ def main() -> None:
     parser.add_argument(
         "--models", default=HERE / "models", help="folder with a folder for each captioner"
     )
-    parser.add_argument("--weights", help="backbone weights, if not where the encoder files say")
+    about = "backbone weights, if not where the encoder files say; repeat for several backbones"
+    parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     about = "who may open it: 127.0.0.1 (default) this computer, 0.0.0.0 the network"

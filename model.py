@@ -1,6 +1,7 @@
 """The captioner: a frozen image encoder, and a decoder that writes the caption word by word.
 
     EncoderCNN      images (B, 3, H, W) -> grid (B, P, D) -> features (B, P, E)
+    EncoderGroup    several of them look at one photo: their places are those of one image
     DecoderRNN      an LSTM, GRU or RNN that reads the image, then the words
     make_decoder    any decoder by name: "lstm", "gru", "rnn", "attention", "transformer"
 
@@ -17,7 +18,7 @@ Shapes: B images, P places, D grid size, E embedding, H hidden, T words, V vocab
 import dataclasses
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
@@ -26,7 +27,7 @@ from torch import Tensor, nn
 
 from captioning.models.attention import AttentionDecoder
 from captioning.models.backbone import Backbone
-from captioning.models.config import DecoderConfig, EncoderConfig
+from captioning.models.config import DecoderConfig, EncoderConfig, split_by_backbone
 from captioning.models.decoder import Decoder, State, repeat_state
 from captioning.models.familiarity import Familiarity
 from captioning.models.transformer import TransformerDecoder
@@ -101,6 +102,11 @@ class EncoderCNN(nn.Module):
         """Build the encoder that `config` describes."""
         return cls(**vars(config))
 
+    @property
+    def parts(self) -> list["EncoderCNN"]:
+        """The encoders of which this one consists, as of an EncoderGroup: only itself."""
+        return [self]
+
     def train(self, mode: bool = True) -> "EncoderCNN":
         super().train(mode)
         self.backbone.eval()
@@ -109,6 +115,50 @@ class EncoderCNN(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """images (B, 3, H, W), normalized -> features (B, P, E)"""
         return self.embed(self.backbone(images))
+
+
+class EncoderGroup(nn.Module):
+    """Several encoders that look at the same photo, each with a frozen network of its own.
+
+    The decoder gets the places of all as places of one image: it attends over P1 + P2 + ..., or,
+    pooled, reads the mean of one vector from each. `embed` of each encoder brings its D to the same
+    E, and its bias marks whose place it is. Networks trained differently see different things:
+    Jiang et al. 2018, "Recurrent Fusion Network for Image Captioning", arXiv:1807.09986.
+    """
+
+    parts: Any  # nn.ModuleList of EncoderCNN
+
+    def __init__(self, encoders: Sequence[EncoderCNN]):
+        super().__init__()
+        if len({(one.config.embed_size, one.config.grid) for one in encoders}) > 1:
+            raise ValueError("encoders of one group need the same embed_size, and all a grid.")
+        self.parts = nn.ModuleList(encoders)
+
+    def embed(self, grids: Sequence[Tensor]) -> Tensor:
+        """grids (B, P1, D1), (B, P2, D2) ... -> features (B, P1 + P2 + ..., E)"""
+        pairs = zip(self.parts, grids, strict=True)
+        return torch.cat([part.embed(grid) for part, grid in pairs], dim=1)
+
+
+Encoder = EncoderCNN | EncoderGroup
+Grid = Any  # a Tensor (B, P, D) of one encoder; a tuple of them, one of each, for a group
+
+
+def build_encoder(config: EncoderConfig) -> Encoder:
+    """Build the encoder that `config` describes; of several backbones an EncoderGroup."""
+    encoders = [EncoderCNN.from_config(one) for one in split_by_backbone(config)]
+    return encoders[0] if len(encoders) == 1 else EncoderGroup(encoders)
+
+
+def split_grid(grid: Grid) -> tuple[Tensor, ...]:
+    """Return the grid of each encoder in `encoder.parts`."""
+    return (grid,) if isinstance(grid, Tensor) else grid
+
+
+def join_grids(grids: Iterable[Tensor]) -> Grid:
+    """Return the grids of `encoder.parts` as its `embed` takes them."""
+    first, *others = grids
+    return (first, *others) if others else first
 
 
 class DecoderRNN(Decoder):

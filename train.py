@@ -31,7 +31,7 @@ from captioning.files import (
     readable_write_errors,
     remove_partial_files,
 )
-from captioning.inference.serialization import Saved, copy_best, save_pair
+from captioning.inference.serialization import Saved, copy_best, fingerprint_of, save_pair
 from captioning.models.decoder import Decoder, init_weights
 from captioning.text import plural
 from captioning.training.checkpoint import (
@@ -67,7 +67,7 @@ from captioning.training.overfit import learn_batch_by_heart
 from captioning.training.preparation import Tokenizer, fit_familiarity, prepare_data
 from captioning.training.self_critical import complete_run
 from data_loader import Transform
-from model import EncoderCNN, build_decoder
+from model import Encoder, build_decoder, build_encoder, split_grid
 from vocabulary import Vocabulary, tokenize
 
 __all__ = ["caption_loss", "prepare_data", "validate"]
@@ -81,7 +81,7 @@ class Run:
 
     config: TrainConfig
     device: torch.device
-    encoder: EncoderCNN
+    encoder: Encoder
     decoder: Decoder
     vocab: Vocabulary
     loaders: dict[str, Loader]
@@ -145,8 +145,8 @@ def setup_run(
 
     # 1. the encoder, the data, the decoder
     torch.manual_seed(config.seed)
-    encoder = EncoderCNN.from_config(config.encoder_config()).to(device)
-    fingerprint = encoder.backbone.fingerprint()
+    encoder = build_encoder(config.encoder_config()).to(device)
+    fingerprint = fingerprint_of(encoder)
     loaders, vocab = prepare_data(config, encoder, transform, tokenizer)
     torch.manual_seed(config.seed)  # the same weights whether features were cached or not
     packed = loaders["train"].packed
@@ -158,9 +158,10 @@ def setup_run(
     inits = (config.init_embedding, config.init_recurrent, config.init_output)
     init_weights(decoder, *inits, counts)
     decoder = decoder.to(device)
-    encoder.familiarity = fit_familiarity(encoder, loaders)
+    fit_familiarity(encoder, loaders)
     _, inputs = next(loaders["train"].photos())
-    data_dependent_init(encoder.embed, loaders["train"].to_grid(inputs), bool(config.pca))
+    for part, grid in zip(encoder.parts, split_grid(loaders["train"].to_grid(inputs)), strict=True):
+        data_dependent_init(part.embed, grid, bool(config.pca))
     if distributed.rank():
         torch.manual_seed(config.seed + distributed.rank())  # its own dropout
 

@@ -1,6 +1,7 @@
 """The machine: which device, which precision, whether it can compile, how to use its threads.
 
 get_device("auto")            the GPU where there is one
+device_of(module)             where the weights of a module are
 compute_dtype(device)         bfloat16 where the hardware multiplies it, else float32 or float16
 can_compile(device)           whether torch.compile has what it needs
 free_memory()                 bytes of memory that programs can still have
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -41,6 +43,11 @@ def get_device(name: str = "auto") -> torch.device:
     if absent or (device.type == "mps" and not torch.backends.mps.is_available()):
         raise ValueError(f"This machine has no {device.type}; use --device cpu, or leave it out.")
     return device
+
+
+def device_of(module: nn.Module) -> torch.device:
+    """Return the device of the module's weights."""
+    return next(module.parameters()).device
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:

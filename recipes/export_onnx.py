@@ -29,7 +29,7 @@ from captioning.files import PathLike, atomic_write, cli_errors
 from captioning.inference.search import greedy
 from captioning.inference.serialization import load_pair
 from captioning.models.decoder import Decoder
-from model import EncoderCNN
+from model import Encoder, EncoderCNN, EncoderGroup
 from vocabulary import ENCLITIC, Vocabulary
 
 try:
@@ -64,11 +64,15 @@ class Step(nn.Module):
         return logits, *state
 
 
-def export(encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary, out: PathLike) -> list[Path]:
+def export(encoder: Encoder, decoder: Decoder, vocab: Vocabulary, out: PathLike) -> list[Path]:
     """Write the three files beside each other; return their paths.
 
-    Raises ValueError where torch is too old.
+    Raises ValueError where torch is too old, and for several backbones.
     """
+    if isinstance(encoder, EncoderGroup):
+        raise ValueError(
+            "the export is of one backbone, which gets one image; this captioner has several."
+        )
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < MIN_TORCH:
         raise ValueError(
             f"the export needs torch {'.'.join(map(str, MIN_TORCH))} or newer, not "

@@ -2,6 +2,7 @@
 
 data        folder in COCO's layout: 12 training and 6 validation photos, drawn on the spot
 weights     file with a narrow ResNet-50 of 0.03 M parameters, which sees 48 x 48 pixels
+both        that file and one of another network, which sees 32 x 32: P = 4, D = 64
 encoder     EncoderCNN with these weights, grid=True: P = 9 places, D = 128
 config_of   config_of(out, ...): the TrainConfig of a small run
 run         folder of a finished run of two epochs
@@ -41,11 +42,22 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory, data) -> Path:
-    """Random weights, with BatchNorm statistics that were computed on the photos."""
+    path = tmp_path_factory.mktemp("weights") / "narrow.pth"
+    return write_weights(path, data, width=4, crop=48)
+
+
+@pytest.fixture(scope="session")
+def both(weights, data) -> tuple[str, str]:
+    other = write_weights(weights.with_name("other.pth"), data, width=2, crop=32)
+    return str(weights), str(other)
+
+
+def write_weights(path: Path, data: Path, width: int, crop: int) -> Path:
+    """Write random weights, with BatchNorm statistics that were computed on the photos."""
     torch.manual_seed(0)
-    config = {"width": 4, "last_stride": 1}
+    config = {"width": width, "last_stride": 1}
     network = narrow_resnet50(**config)
-    about = {"resize": 56, "crop": 48, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
+    about = {"resize": crop + 8, "crop": crop, "mean": [0.5, 0.5, 0.5], "std": [0.25, 0.25, 0.25]}
     transform = PhotoTransform(**about)
     photos = [transform(read_photo(p.path)) for p in read_captions(data, "train").photos]
     for module in network.modules():
@@ -53,7 +65,6 @@ def weights(tmp_path_factory, data) -> Path:
             module.momentum = None  # a plain average over all photos
     with torch.no_grad():
         network.train()(torch.stack(photos))
-    path = tmp_path_factory.mktemp("weights") / "narrow.pth"
     state = network.state_dict()
     about = {"arch": "narrow_resnet50", "config": config, "transform": about}
     torch.save(about | {"state_dict": state}, path)

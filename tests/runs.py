@@ -22,14 +22,14 @@ from captioning.training.config import TrainConfig
 from captioning.training.loaders import Loader
 from captioning.training.losses import caption_loss
 from captioning.training.preparation import prepare_data
-from model import EncoderCNN
+from model import Encoder, build_encoder
 from vocabulary import Vocabulary
 
 
-def prepared(config: TrainConfig) -> tuple[dict[str, Loader], Vocabulary, EncoderCNN]:
+def prepared(config: TrainConfig) -> tuple[dict[str, Loader], Vocabulary, Encoder]:
     """Return the loaders, the vocabulary and the encoder of a run, as train.py prepares them."""
     torch.manual_seed(0)
-    encoder = EncoderCNN.from_config(config.encoder_config())
+    encoder = build_encoder(config.encoder_config())
     return *prepare_data(config, encoder), encoder
 
 

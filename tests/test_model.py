@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from model import EncoderCNN, make_decoder
+from model import EncoderCNN, EncoderGroup, make_decoder
 from tests.helpers import (
     EMBED,
     HIDDEN,
@@ -40,6 +40,21 @@ def test_tta_adds_the_places_of_the_mirrored_photo(encoder, weights):
     )
     assert doubled.backbone.places == 2 * 16  # 56 pixels give 4 x 4 places
     assert doubled.backbone.to("meta").map_size(48, True)[2:] == (6, 3)  # on any device
+
+
+def test_the_places_of_a_group_are_those_of_its_encoders(both):
+    encoders = [EncoderCNN(EMBED, weights=path, grid=True) for path in both]
+    group = EncoderGroup(encoders)
+    grids = [encoder.backbone(random_images()) for encoder in encoders]
+    assert [grid.shape for grid in grids] == [(3, 9, 128), (3, 9, 64)]
+    features = group.embed(grids)
+    assert features.shape == (3, 18, EMBED)
+    assert_close(features[:, :9], encoders[0].embed(grids[0]))
+    assert_close(features[:, 9:], encoders[1].embed(grids[1]))
+    group.train()
+    assert not any(m.training for part in group.parts for m in part.backbone.modules())
+    with pytest.raises(ValueError, match="the same embed_size"):
+        EncoderGroup([encoders[0], EncoderCNN(EMBED + 1, weights=both[1], grid=True)])
 
 
 def test_train_never_reaches_the_frozen_network(encoder):

@@ -1,6 +1,7 @@
 """Read the features of a batch: from a GPU, from memory, or from a disk in an order that suits it.
 
     ConcatenatedFeatures(caches)   all shards of all folders under one row number
+    GroupFeatures(parts)           the same of several encoders, for the same photos
     feature_order(features)        "random" where they fit into memory, else "shards"
     plan_windows(...)              the batches of an epoch in the order "shards"
     read_windows(...)              yields each batch with its features
@@ -21,6 +22,7 @@ from captioning import distributed
 from captioning.data.batching import bucket_windows
 from captioning.device import free_memory, prefetch
 from captioning.features.cache import FeatureCache
+from model import Grid, join_grids
 
 WINDOW = 512 << 20  # bytes of features in a window; two are in memory
 BLOCKS = 32  # in a window
@@ -45,6 +47,10 @@ class ConcatenatedFeatures:
 
     def __len__(self) -> int:
         return int(self.ends[-1])
+
+    @property
+    def is_on_gpu(self) -> bool:
+        return self.shards[0].is_cuda
 
     def gather_rows(self, rows: Tensor, views: Tensor) -> Tensor:
         """rows (B,) of photos, views (B,), both on the CPU -> (B, P, D) on the device"""
@@ -77,9 +83,28 @@ class ConcatenatedFeatures:
         return shard[(rows - first).to(shard.device), views.to(shard.device)]
 
 
-def feature_order(features: ConcatenatedFeatures) -> str:
+class GroupFeatures:
+    """The features of each encoder of a group for the same photos; of one encoder, just its own."""
+
+    def __init__(self, parts: list[ConcatenatedFeatures]):
+        self.parts, self.views = parts, parts[0].views
+        self.nbytes = sum(part.nbytes for part in parts)
+        self.is_on_gpu = all(part.is_on_gpu for part in parts)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def gather_rows(self, rows: Tensor, views: Tensor) -> Grid:
+        """rows (B,) of photos, views (B,), both on the CPU -> (B, P, D) on the device, of each"""
+        return join_grids(part.gather_rows(rows, views) for part in self.parts)
+
+    def subset(self, rows: Tensor, views: Tensor) -> "GroupFeatures":
+        return GroupFeatures([part.subset(rows, views) for part in self.parts])
+
+
+def feature_order(features: GroupFeatures) -> str:
     """Return "shards" where the features do not fit into some process's memory, else "random"."""
-    free, on_gpu = free_memory(), features.shards[0].is_cuda
+    free, on_gpu = free_memory(), features.is_on_gpu
     if not any(distributed.all_gather(not on_gpu and features.nbytes > LIMIT * free)):
         return "random"
     if distributed.rank() == 0:
@@ -90,7 +115,7 @@ def feature_order(features: ConcatenatedFeatures) -> str:
 
 
 def plan_windows(
-    features: ConcatenatedFeatures,
+    features: GroupFeatures,
     photo_index: Tensor,
     lengths: Tensor,
     batch_size: int,
@@ -112,11 +137,11 @@ def plan_windows(
 
 
 def read_windows(
-    features: ConcatenatedFeatures,
+    features: GroupFeatures,
     photo_index: Tensor,
     views: Tensor,
     windows: list[list[Tensor]],
-) -> Iterator[tuple[Tensor, Tensor]]:
+) -> Iterator[tuple[Tensor, Grid]]:
     """Yield the rows of each batch, and the grid (B, P, D) of this process's part of it.
 
     photo_index, views  (N,) of each caption
@@ -124,7 +149,7 @@ def read_windows(
     A thread reads the next window while the caller uses this one.
     """
 
-    def read(window: list[Tensor]) -> tuple[ConcatenatedFeatures, tuple[Tensor, ...]]:
+    def read(window: list[Tensor]) -> tuple[GroupFeatures, tuple[Tensor, ...]]:
         parts = [distributed.shard(rows) for rows in window]
         mine = torch.cat(parts)
         keys = photo_index[mine] * features.views + views[mine]

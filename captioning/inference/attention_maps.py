@@ -18,14 +18,16 @@ from pathlib import Path
 import matplotlib.style
 import numpy as np
 import torch
+import torch.nn.functional as F
 from matplotlib.figure import Figure
 from PIL import Image
 from torch import Tensor
 
 from captioning.inference.captioner import Captioner
+from captioning.inference.ensemble import EncoderEnsemble
 from captioning.inference.search import START, attention_weights
 from captioning.models.decoder import Decoder
-from model import EncoderCNN
+from model import join_grids
 
 STYLE = Path(__file__).parents[2] / "images" / "course.mplstyle"
 DARKEST = 0.8  # fraction of the light that is taken from places without attention
@@ -41,7 +43,7 @@ def attention_maps(
     attention = attention_weights(captioner.decoder, captioner.features([photo]), list(words))
     if attention is None:
         return grad_cam(captioner, photo, words), False
-    return weights_to_maps(attention), True
+    return weights_to_maps(attention, places_of(captioner)), True
 
 
 def grad_cam(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> Tensor:
@@ -55,32 +57,53 @@ def grad_cam(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> 
     Raises ValueError for an ensemble, which has no single gradient.
     """
     encoder, decoder = captioner.encoder, captioner.decoder
-    if not isinstance(encoder, EncoderCNN) or not isinstance(decoder, Decoder):
+    if isinstance(encoder, EncoderEnsemble) or not isinstance(decoder, Decoder):
         raise ValueError("Grad-CAM needs one captioner, not an ensemble; give one pair of files.")
-    image = captioner.transform(photo)[None].to(captioner.device)
-    grid = captioner.backbone(image, grid=True).clone()  # (1, P, D); clone: it needs gradients
-    count = len(words)
-    grid = grid.expand(count, -1, -1).contiguous().requires_grad_()  # a copy for each word
-    caption = torch.tensor([[START, *words]], device=grid.device)  # (1, T + 1)
+    count, grids = len(words), []
+    for transform, backbone in zip(captioner.transforms, captioner.backbones, strict=True):
+        grid = backbone(transform(photo)[None].to(captioner.device), grid=True)  # (1, P, D)
+        grids.append(grid.repeat(count, 1, 1).requires_grad_())  # a copy for each word
+    caption = torch.tensor([[START, *words]], device=captioner.device)  # (1, T + 1)
     with torch.enable_grad(), torch.backends.cudnn.flags(enabled=False):  # cuDNN: training only
-        features = encoder.embed(grid)  # (T, P, E)
+        pooled = (grid.mean(dim=1, keepdim=True) for grid in grids)  # what such a decoder sees
+        features = encoder.embed(join_grids(pooled))  # (T, 1, E); of several backbones, of each
         logits = decoder(features, caption[:, :-1].expand(count, -1))  # (T, T, V)
-        row = torch.arange(count, device=grid.device)
+        row = torch.arange(count, device=captioner.device)
         logprobs = logits[row, row].log_softmax(dim=-1)[row, caption[0, 1:]]  # (T,)
-        (gradient,) = torch.autograd.grad(logprobs.sum(), grid)
-    return weights_to_maps((gradient * grid.detach()).sum(dim=-1).relu())
+        gradients = torch.autograd.grad(logprobs.sum(), grids)
+    adds = [(g * grid.detach()).sum(-1) for g, grid in zip(gradients, grids, strict=True)]
+    return weights_to_maps(torch.cat(adds, dim=1).relu(), places_of(captioner))
 
 
-def weights_to_maps(weights: Tensor) -> Tensor:
-    """(T, P) -> (T, h, w) on the CPU, each map with maximum 1"""
+def places_of(captioner: Captioner) -> list[int]:
+    """Return how many places the grid of each backbone has."""
+    return [part.backbone.num_grid_places for part in captioner.encoder.parts]
+
+
+def weights_to_maps(weights: Tensor, places: Sequence[int]) -> Tensor:
+    """(T, P) -> (T, h, w) on the CPU, each map with maximum 1
+
+    places  of each backbone's grid, P in all: their maps are stretched to the largest and added. A
+            weight spreads over the area of its place, which is larger in a coarser grid
+    """
+    grids = [_grid_map(part) for part in weights.float().cpu().split(list(places), dim=1)]
+    size = max(grid.shape[1:] for grid in grids)
+    maps = torch.zeros(len(weights), *size)
+    for grid in grids:
+        stretched = F.interpolate(grid[:, None], size, mode="bilinear")[:, 0]
+        maps += stretched * (grid[0].numel() / maps[0].numel())
+    return maps / maps.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+
+
+def _grid_map(weights: Tensor) -> Tensor:
+    """(T, P) of one backbone -> (T, h, w)"""
     side = math.isqrt(weights.shape[1])
     if side**2 == weights.shape[1]:
-        maps = weights.float().cpu().unflatten(1, (side, side))
-    else:  # test-time augmentation: the second half belongs to the mirrored image
-        side = math.isqrt(weights.shape[1] // 2)
-        first, second = weights.float().cpu().unflatten(1, (2, side, side)).unbind(1)
-        maps = first + second.flip(-1)
-    return maps / maps.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
+        return weights.unflatten(1, (side, side))
+    # test-time augmentation: the second half belongs to the mirrored image
+    side = math.isqrt(weights.shape[1] // 2)
+    first, second = weights.unflatten(1, (2, side, side)).unbind(1)
+    return first + second.flip(-1)
 
 
 def attention_overlay(weights: Tensor, size: tuple[int, int] = (64, 64)) -> Image.Image:

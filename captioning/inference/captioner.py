@@ -27,7 +27,7 @@ from captioning.inference.sampling import sample
 from captioning.inference.search import PAD, Hypothesis, beam_search
 from captioning.models.decoder import Decoder
 from captioning.models.familiarity import Judgment
-from model import EncoderCNN
+from model import Encoder, Grid, join_grids, split_grid
 from vocabulary import Vocabulary
 
 SEARCH_BATCH = 64  # photos whose captions are searched together
@@ -71,25 +71,26 @@ class Captioner:
 
     def __init__(
         self,
-        encoder: EncoderCNN | EncoderEnsemble,
+        encoder: Encoder | EncoderEnsemble,
         decoder: Decoder | DecoderEnsemble,
         vocab: Vocabulary,
         device: torch.device | str = "cpu",
     ):
         self.device, self.vocab = torch.device(device), vocab
         self.encoder, self.decoder = encoder.to(device).eval(), decoder.to(device).eval()
-        self.transform = PhotoTransform(**encoder.backbone.transform)
-        self.toy_only = encoder.backbone.toy_only
-        self.familiarity = encoder.familiarity if isinstance(encoder, EncoderCNN) else None
         dtype = compute_dtype(self.device)
-        self.backbone = FastBackbone(encoder.backbone, self.device, dtype, ENCODE_BATCH)
+        networks = [part.backbone for part in encoder.parts]
+        self.transforms = [PhotoTransform(**network.transform) for network in networks]
+        self.backbones = [FastBackbone(one, self.device, dtype, ENCODE_BATCH) for one in networks]
+        self.min_side = max(transform.min_side for transform in self.transforms)
+        self.toy_only = any(network.toy_only for network in networks)
 
     @classmethod
     def load(
         cls,
         encoder_file: PathLike | Sequence[PathLike],
         decoder_file: PathLike | Sequence[PathLike],
-        weights: str | None = None,
+        weights: str | Sequence[str] | None = None,
         device: str = "auto",
     ) -> "Captioner":
         """Load a pair of files, or the ensemble in several; see `serialization.load_pair`."""
@@ -98,23 +99,30 @@ class Captioner:
         return cls(*load_ensemble(*pairs, weights, target), target)
 
     @torch.inference_mode()
-    def grid(self, photos: list[Image.Image]) -> Tensor:
-        """photos -> grid (B, P, D) of the frozen network"""
-        pixels = torch.stack([self.transform.resize_and_crop(photo) for photo in photos])
-        grids = [
-            self.backbone(self.transform.normalize(part.to(self.device)))
-            for part in pixels.split(ENCODE_BATCH)
-        ]
-        return torch.cat(grids)
+    def grid(self, photos: list[Image.Image]) -> Grid:
+        """photos -> grid (B, P, D) of the frozen network, or of each of several"""
+        return join_grids(
+            torch.cat(
+                [
+                    backbone(transform.normalize(part.to(self.device)))
+                    for part in _pixels(transform, photos).split(ENCODE_BATCH)
+                ]
+            )
+            for transform, backbone in zip(self.transforms, self.backbones, strict=True)
+        )
 
     @torch.inference_mode()
     def features(self, photos: list[Image.Image]) -> Any:
         """photos -> features (B, P, E); a list of such for an ensemble, one for each member"""
         return self.encoder.embed(self.grid(photos))
 
-    def judge(self, grid: Tensor) -> Sequence[Judgment | None]:
+    def judge(self, grid: Grid) -> Sequence[Judgment | None]:
         """grid (B, P, D) -> what the image network makes of each photo; None where unknown"""
-        return self.familiarity.judge(grid) if self.familiarity else [None] * len(grid)
+        grids = split_grid(grid)
+        for part, own in zip(self.encoder.parts, grids, strict=True):
+            if part.familiarity:
+                return part.familiarity.judge(own)
+        return [None] * len(grids[0])
 
     @torch.inference_mode()
     def caption(
@@ -148,8 +156,7 @@ class Captioner:
                 "top_k and top_p choose among words that are drawn at random: they need a "
                 "temperature above 0."
             )
-        min_side = self.transform.min_side
-        images = [p if isinstance(p, Image.Image) else read_photo(p, min_side) for p in photos]
+        images = [p if isinstance(p, Image.Image) else read_photo(p, self.min_side) for p in photos]
         grid = self.grid(images)
         judgments = self.judge(grid)
         features: Any = self.encoder.embed(grid)
@@ -194,7 +201,7 @@ class Captioner:
 
         def read(path: Path) -> tuple[Path, Image.Image | str]:
             try:
-                return path, read_photo(path, self.transform.min_side)
+                return path, read_photo(path, self.min_side)
             except (OSError, ValueError) as error:
                 return path, str(error)
 
@@ -204,6 +211,10 @@ class Captioner:
             captions = iter(self.caption(readable, **options) if readable else [])
             for path, photo in part:
                 yield path, photo if isinstance(photo, str) else next(captions)
+
+
+def _pixels(transform: PhotoTransform, photos: list[Image.Image]) -> Tensor:
+    return torch.stack([transform.resize_and_crop(photo) for photo in photos])
 
 
 def _as_list(files: PathLike | Sequence[PathLike]) -> Sequence[PathLike]:

@@ -29,7 +29,7 @@ from captioning.files import PathLike
 from captioning.inference.serialization import load_pair
 from captioning.models.backbone import Backbone
 from captioning.models.decoder import Decoder, State
-from model import EncoderCNN
+from model import Encoder, EncoderCNN, EncoderGroup
 from vocabulary import Vocabulary
 
 MAX_MEMBERS = 5  # each costs as much as one captioner
@@ -79,6 +79,12 @@ class EncoderEnsemble(nn.Module):
         self.backbone = max((e.backbone for e in encoders), key=lambda backbone: backbone.grid)
         self.embeds = nn.ModuleList(encoder.embed for encoder in encoders)
         self.grids = [encoder.backbone.grid for encoder in encoders]
+        self.familiarity = None  # each member may have another one
+
+    @property
+    def parts(self) -> list["EncoderEnsemble"]:
+        """The holders of a frozen network, as of an EncoderGroup: only itself."""
+        return [self]
 
     def embed(self, grid: Tensor) -> list[Tensor]:
         """grid (B, P, D) -> features (B, P or 1, E) for each member"""
@@ -92,9 +98,9 @@ class EncoderEnsemble(nn.Module):
 def load_ensemble(
     encoder_files: Sequence[PathLike],
     decoder_files: Sequence[PathLike],
-    weights: str | None = None,
+    weights: str | Sequence[str] | None = None,
     device: torch.device | str = "cpu",
-) -> tuple[EncoderCNN | EncoderEnsemble, Decoder | DecoderEnsemble, Vocabulary]:
+) -> tuple[Encoder | EncoderEnsemble, Decoder | DecoderEnsemble, Vocabulary]:
     """Load one pair (see `serialization.load_pair`), or several as an ensemble.
 
     Raises ValueError, one sentence, where the members cannot vote together.
@@ -110,6 +116,10 @@ def load_ensemble(
         return encoders[0], decoders[0], words[0]
     if any(vocab.words != words[0].words for vocab in words):
         raise ValueError("the members have different vocabularies; train them on the same data.")
+    if any(isinstance(encoder, EncoderGroup) for encoder in encoders):
+        raise ValueError(
+            "an ensemble shares one backbone, and a member has several: give pairs of one backbone."
+        )
     if any(encoder.config.fine_tune_from for encoder in encoders):
         raise ValueError(
             "members with fine-tuned backbones cannot share one; train without --fine-tune-from."

@@ -1,17 +1,19 @@
 """A captioner on disk: two files of plain data, written whole or not at all, checked when loaded.
 
     save_pair(folder, epoch, ...)   encoder-<epoch>.pkl and decoder-<epoch>.pkl
+    fingerprint_of(encoder)         hexadecimal digits that change with the weights of a backbone
     load_pair(encoder_file, ...)    the encoder, the decoder and its vocabulary, checked
     copy_best(folder, epoch)        best/encoder.pkl and best/decoder.pkl
     find_pair(captioner)            the two files of a captioner in a folder
 
 The encoder file holds what was trained (a few MB) and names its backbone by architecture, weights
-and fingerprint, so the wrong backbone is noticed. The decoder file carries its vocabulary.
+and fingerprint, so the wrong backbone is noticed; that of an EncoderGroup holds a list of what the
+files of its encoders would hold. The decoder file carries its vocabulary.
 """
 
 import dataclasses
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,17 @@ import torch
 
 from captioning.data.photos import PhotoTransform
 from captioning.files import PathLike, atomic_write, readable_write_errors, short_message
-from captioning.models.config import MODELS, DecoderConfig, EncoderConfig
+from captioning.models.config import (
+    MAX_ENCODERS,
+    MODELS,
+    DecoderConfig,
+    EncoderConfig,
+    split_weights,
+)
 from captioning.models.decoder import Decoder
 from captioning.models.familiarity import restore
 from captioning.safe_load import LOAD_ERRORS, check_state_dict, safe_load
-from model import EncoderCNN, build_decoder
+from model import Encoder, EncoderCNN, EncoderGroup, build_decoder
 from vocabulary import Vocabulary
 
 FORMAT = 2  # of the saved files; 1 was that of version 0.1, whose names differ
@@ -45,10 +53,15 @@ def trainable_state(encoder: EncoderCNN) -> dict[str, torch.Tensor]:
     return {k: v.cpu() for k, v in state.items() if k in changed or k.startswith(fitted)}
 
 
+def fingerprint_of(encoder: Encoder) -> str:
+    """Return the fingerprint of the backbone; of several backbones, all of them in a row."""
+    return " ".join(part.backbone.fingerprint() for part in encoder.parts)
+
+
 def save_pair(
     folder: PathLike,
     epoch: int,
-    encoder: EncoderCNN,
+    encoder: Encoder,
     decoder: Decoder,
     vocab: Vocabulary,
     run_id: str,
@@ -56,24 +69,33 @@ def save_pair(
 ) -> tuple[Path, Path]:
     """Write `encoder-<epoch>.pkl` and `decoder-<epoch>.pkl`; `run_id` and epoch tie them together.
 
-    fingerprint  of the backbone before any fine-tuning
+    fingerprint  `fingerprint_of(encoder)` before any fine-tuning
     """
     encoder_file = Path(folder) / f"encoder-{epoch}.pkl"
     decoder_file = Path(folder) / f"decoder-{epoch}.pkl"
     pair = {"format": FORMAT, "run_id": run_id, "epoch": epoch}
-    if encoder.config.weights:
-        state = trainable_state(encoder)
-    else:  # a random backbone exists nowhere else
-        state = {k: v.detach().cpu() for k, v in encoder.state_dict().items()}
-    content: Saved = {"kind": "encoder", "config": dataclasses.asdict(encoder.config)}
-    content |= {"transform": encoder.backbone.transform, "fingerprint": fingerprint}
-    if encoder.familiarity:
-        content["familiarity"] = encoder.familiarity.state()
-    save(encoder_file, content | pair | {"state_dict": state})
+    parts = [
+        _encoder_content(part, of_one)
+        for part, of_one in zip(encoder.parts, fingerprint.split(), strict=True)
+    ]
+    content = parts[0] if len(parts) == 1 else {"parts": parts, "fingerprint": fingerprint}
+    save(encoder_file, {"kind": "encoder"} | content | pair)
     state = {k: v.detach().cpu() for k, v in decoder.state_dict().items()}
     content = {"kind": "decoder", "config": dataclasses.asdict(decoder.config)}
     save(decoder_file, content | pair | {"words": vocab.words, "state_dict": state})
     return encoder_file, decoder_file
+
+
+def _encoder_content(encoder: EncoderCNN, fingerprint: str) -> Saved:
+    if encoder.config.weights:
+        state = trainable_state(encoder)
+    else:  # a random backbone exists nowhere else
+        state = {k: v.detach().cpu() for k, v in encoder.state_dict().items()}
+    content: Saved = {"config": dataclasses.asdict(encoder.config), "state_dict": state}
+    content |= {"transform": encoder.backbone.transform, "fingerprint": fingerprint}
+    if encoder.familiarity:
+        content["familiarity"] = encoder.familiarity.state()
+    return content
 
 
 def copy_best(folder: PathLike, epoch: int) -> None:
@@ -89,7 +111,11 @@ def copy_best(folder: PathLike, epoch: int) -> None:
 def load_part(path: PathLike, kind: str) -> Saved:
     """Return the content of an encoder or decoder file; ValueError where it is something else."""
     content = safe_load(path)
-    expected = {"kind": str, "run_id": str, "epoch": int, "config": dict, "state_dict": dict}
+    expected = {"kind": str, "run_id": str, "epoch": int}
+    if "parts" in content:  # of an EncoderGroup
+        expected |= {"parts": list}
+    else:
+        expected |= {"config": dict, "state_dict": dict}
     if not all(isinstance(content.get(name), type_) for name, type_ in expected.items()):
         raise ValueError(f"{path} is not an {kind} file of this course; train.py writes them.")
     if content["kind"] != kind:
@@ -105,12 +131,13 @@ def load_part(path: PathLike, kind: str) -> Saved:
 def load_pair(
     encoder_file: PathLike,
     decoder_file: PathLike,
-    weights: str | None = None,
+    weights: str | Sequence[str] | None = None,
     device: torch.device | str = "cpu",
-) -> tuple[EncoderCNN, Decoder, Vocabulary]:
+) -> tuple[Encoder, Decoder, Vocabulary]:
     """Return the two halves of a captioner, in eval mode, and the decoder's vocabulary.
 
-    weights  where the backbone's weights are, if not where the encoder file says
+    weights  where the backbone's weights are, if not where the encoder file says; of several
+             backbones one for each
 
     Raises FileNotFoundError or ValueError, one sentence, where a file is broken, the two are of
     different runs or epochs, or the backbone is another one.
@@ -151,7 +178,18 @@ def _build_decoder(saved: Saved) -> Decoder:
     return decoder
 
 
-def _build_encoder(saved: Saved, weights: str | None, path: PathLike) -> EncoderCNN:
+def _build_encoder(saved: Saved, weights: str | Sequence[str] | None, path: PathLike) -> Encoder:
+    parts = saved.get("parts", [saved])
+    if not 1 <= len(parts) <= MAX_ENCODERS:
+        raise ValueError(f"{path} has {len(parts)} encoders, not 1 to {MAX_ENCODERS}")
+    encoders = [
+        _build_one_encoder(part, of_one, path)
+        for part, of_one in zip(parts, split_weights(weights, len(parts)), strict=True)
+    ]
+    return encoders[0] if len(encoders) == 1 else EncoderGroup(encoders)
+
+
+def _build_one_encoder(saved: Saved, weights: str | None, path: PathLike) -> EncoderCNN:
     config, state = EncoderConfig(**saved["config"]), saved["state_dict"]
     recorded, config.weights = config.weights, weights or config.weights
     is_random = config.weights is None  # then the whole backbone is in the file

@@ -5,16 +5,20 @@
     DecoderConfig    the same, with the kind and the vocabulary size: enough to build it
     option(...)      a field with its help text and the range of values it allows
     check_options    one loop over those ranges
+    split_by_backbone(config)   a config for each of several backbones
 
 They travel inside the saved files, and `train.py` makes its command line from the same fields.
 """
 
 import dataclasses
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+SEVERAL = tuple[str, ...]  # a flag that takes one value or more
+MAX_ENCODERS = 4  # each costs as much as one encoder
 MODELS = Path(__file__).parents[2] / "models"  # the shipped weights
 
 
@@ -66,13 +70,17 @@ def _out_of_range(value: Any, allowed: Any) -> str | None:
 
 @dataclass
 class EncoderConfig:
-    """The options of `model.EncoderCNN`."""
+    """The options of `model.EncoderCNN`; with several backbones, those of an `EncoderGroup`."""
 
     embed_size: int = option(256, "embedding size E of image features and words", ge=1)
-    backbone: str = option("resnet50", "name of a convolutional classifier of torchvision")
-    weights: str | None = option(
-        "IMAGENET1K_V1", "weights of the backbone: torchvision's enum name, or a file"
-    )
+    backbone: str | SEVERAL = option(
+        "resnet50", "name of a convolutional classifier of torchvision; several see each photo "
+        "side by side",
+    )  # fmt: skip
+    weights: str | SEVERAL | None = option(
+        "IMAGENET1K_V1", "weights of the backbone: torchvision's enum name, or a file; of several "
+        "backbones, one for each in their order or a name for all",
+    )  # fmt: skip
     grid: bool = False  # all P places rather than their mean; TrainConfig asks the decoder
     backbone_layer: str | None = option(
         None, "layer whose output is used (classifier.4 of VGG-16); by default the last feature map"
@@ -89,6 +97,41 @@ class EncoderConfig:
         "test-time augmentation: see each photo larger and also mirrored; better captions for 2.6 "
         "times the work",
     )
+
+
+def split_by_backbone(config: EncoderConfig) -> list[EncoderConfig]:
+    """Return a config for each backbone: its own name and weights, the other options shared.
+
+    Raises ValueError where an option does not suit several backbones.
+    """
+    names = (config.backbone,) if isinstance(config.backbone, str) else config.backbone
+    if not 1 <= len(names) <= MAX_ENCODERS:
+        raise ValueError(f"backbone takes 1 to {MAX_ENCODERS} names, not {len(names)}.")
+    if len(names) > 1 and (config.backbone_layer or config.fine_tune_from):
+        raise ValueError(
+            "backbone_layer and fine_tune_from name a layer of one backbone: leave them out, or "
+            "train with one backbone."
+        )
+    weights = split_weights(config.weights, len(names))
+    return [
+        dataclasses.replace(config, backbone=name, weights=of_one)
+        for name, of_one in zip(names, weights, strict=True)
+    ]
+
+
+def split_weights(weights: str | Sequence[str] | None, count: int) -> list[str | None]:
+    """Return the weights of each of `count` backbones; a single name or file is that of all.
+
+    Raises ValueError where their numbers differ.
+    """
+    if weights is None or isinstance(weights, str):
+        return [weights] * count
+    if len(weights) not in (1, count):
+        raise ValueError(
+            f"weights must be one for each of {count} backbones, in their order, or one for all, "
+            f"not {len(weights)}."
+        )
+    return [*weights] * (count // len(weights))
 
 
 @dataclass(kw_only=True)

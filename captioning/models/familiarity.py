@@ -88,7 +88,7 @@ def familiarity(probability: Tensor, prior: Tensor) -> Tensor:
 def classifier_of(config: EncoderConfig) -> nn.Linear | None:
     """Return the layer that names what the backbone sees, or None where it does not fit."""
     changed = config.pca or config.backbone_layer or config.fine_tune_from
-    if config.weights != PACKAGE or changed:
+    if config.weights != PACKAGE or changed or not isinstance(config.backbone, str):
         return None
     return load_classifier(config.backbone)
 

@@ -68,7 +68,9 @@ class CaptionService:
     uploads  folder that photos may come from
     """
 
-    def __init__(self, pairs: dict[str, Pair], weights: str | None, device: str, uploads: PathLike):
+    def __init__(
+        self, pairs: dict[str, Pair], weights: list[str] | None, device: str, uploads: PathLike
+    ):
         self.pairs, self.weights, self.device = pairs, weights, device
         self.uploads = Path(uploads).resolve()
         self.loaded: dict[str, Captioner] = {}
@@ -151,7 +153,7 @@ class CaptionService:
         if not path.is_relative_to(self.uploads):
             raise ValueError("That is not one of your uploads.")  # gradio lets other paths through
         try:
-            photo = read_photo(path, captioner.transform.min_side)
+            photo = read_photo(path, captioner.min_side)
         except (OSError, ValueError) as error:  # names the file as the visitor does
             raise ValueError(str(error).replace(str(path), path.name)) from None
         n_best = int(options["beam_size"])

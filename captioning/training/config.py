@@ -15,17 +15,18 @@ from dataclasses import dataclass
 from typing import Any, get_args, get_origin
 
 from captioning.models.config import (
+    SEVERAL,
     DecoderConfig,
     DecoderOptions,
     EncoderConfig,
     check_options,
     option,
+    split_by_backbone,
 )
 from captioning.models.decoder import INITIALIZERS
 from model import DECODERS, NEEDS_GRID
 
 INITS = tuple(INITIALIZERS)
-SEVERAL = tuple[str, ...]  # a flag that takes one value or more
 NUMBERS = tuple[int, ...]
 MAX_DECODERS = 5
 
@@ -161,15 +162,16 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         for name in ("data", "weights", "out"):  # a checkpoint holds text, not Path objects
             if isinstance(getattr(self, name), os.PathLike):
                 setattr(self, name, os.fspath(getattr(self, name)))
-        for name in ("data", "decoder"):
+        for name in ("data", "decoder", "backbone", "weights"):
             value = getattr(self, name)
-            if not isinstance(value, str):
+            if value is not None and not isinstance(value, str):
                 value = tuple(map(os.fspath, value))
                 setattr(self, name, value[0] if len(value) == 1 else value)
         if not isinstance(self.passes, int):
             self.passes = tuple(self.passes)
         self.grid = self.decoder in NEEDS_GRID
         check_options(self)
+        split_by_backbone(self.encoder_config())  # refuses what does not go together
         if not isinstance(self.passes, int) and len(self.passes) != len(self.data_dirs):
             raise ValueError(
                 f"passes needs a number for each of the {len(self.data_dirs)} data folders, "
@@ -217,7 +219,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         return self.fine_tune_from is None
 
     def encoder_config(self) -> EncoderConfig:
-        """Return the part that `EncoderCNN.from_config` needs."""
+        """Return the part that `build_encoder` needs."""
         return EncoderConfig(**self._fields_of(EncoderConfig))
 
     def decoder_config(self, vocab_size: int) -> DecoderConfig:

@@ -27,17 +27,19 @@ from captioning import distributed
 from captioning.data.batching import bucket_batches, photo_batches
 from captioning.data.coco import CaptionSet, ImageId, Photo
 from captioning.data.photos import PhotoTransform, read_photo
+from captioning.device import device_of
 from captioning.distributed import BatchShare, share_of
 from captioning.features.cache import FeatureCache, transform_of
 from captioning.features.reading import (
     ConcatenatedFeatures,
+    GroupFeatures,
     feature_order,
     plan_windows,
     read_windows,
 )
 from captioning.training.config import TrainConfig
 from data_loader import PackedCaptions, Transform
-from model import EncoderCNN
+from model import Encoder, EncoderCNN, Grid, join_grids, split_grid
 
 VALIDATION_BATCH = 250  # photos at once in validation
 
@@ -56,20 +58,22 @@ class CachedLoader:
     """Grid (B, P, D) and captions (R, T) by indexing two tensors: no Python for each caption.
 
     R is B, or n times as much: `captions_together` captions of a photo follow each other.
+
+    caches  of each encoder in `encoder.parts` one for each folder
     """
 
     def __init__(
         self,
         captions: CaptionSet,
         packed: PackedCaptions,
-        caches: list[FeatureCache],
-        encoder: EncoderCNN,
+        caches: list[list[FeatureCache]],
+        encoder: Encoder,
         config: TrainConfig,
     ):
         self.captions, self.encoder, self.config = captions, encoder, config
-        self.device = encoder.embed.weight.device
+        self.device = device_of(encoder)
         self.packed = packed.to(self.device)
-        self.features = ConcatenatedFeatures(caches, self.device)
+        self.features = GroupFeatures([ConcatenatedFeatures(part, self.device) for part in caches])
         self.readable = sorted(set(captions.photo_index))
         if config.feature_order == "auto":
             config.feature_order = feature_order(self.features)
@@ -95,7 +99,7 @@ class CachedLoader:
             share = share_of(self.packed.lengths[mine], self.packed.lengths[batch])
             yield grid, distributed.shard(captions).flatten(0, 1), share
 
-    def _read(self, seed: int, first: int, views: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _read(self, seed: int, first: int, views: Tensor) -> Iterator[tuple[Tensor, Grid]]:
         """Yield the rows (B, n) of each batch, and the grid of this process's part of it."""
         size, photos, lengths = self.config.batch_size, self.packed.photo_index, self.packed.lengths
         if self.config.feature_order == "shards":
@@ -117,16 +121,16 @@ class CachedLoader:
             self.packed.photo_index, self.packed.lengths, size, seed, min(together, size)
         )
 
-    def photos(self, first: int = 0, every: int = 1) -> Iterator[tuple[list[ImageId], Tensor]]:
+    def photos(self, first: int = 0, every: int = 1) -> Iterator[tuple[list[ImageId], Grid]]:
         """Yield the base view of every photo, or of each `every`-th from `first` on."""
         for rows in torch.tensor(self.readable[first::every]).split(VALIDATION_BATCH):
             ids = [self.captions.photos[row].id for row in rows.tolist()]
             yield ids, self.features.gather_rows(rows, torch.zeros_like(rows))
 
-    def to_grid(self, inputs: Tensor) -> Tensor:
-        return inputs.to(self.encoder.embed.weight.dtype)
+    def to_grid(self, inputs: Grid) -> Grid:
+        return join_grids(grid.float() for grid in split_grid(inputs))
 
-    def encode(self, inputs: Tensor) -> Tensor:
+    def encode(self, inputs: Grid) -> Tensor:
         return self.encoder.embed(self.to_grid(inputs))
 
 
@@ -186,7 +190,7 @@ class PhotoLoader:
         transform: Transform | None = None,
     ):
         self.captions, self.packed, self.config, self.encoder = captions, packed, config, encoder
-        self.device = encoder.embed.weight.device
+        self.device = device_of(encoder)
         self.readable = sorted(set(captions.photo_index))
         self.rows_of: dict[int, list[int]] = {photo: [] for photo in self.readable}
         for row, photo in enumerate(captions.photo_index):

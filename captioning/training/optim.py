@@ -20,21 +20,22 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 from captioning.device import compute_dtype
 from captioning.models.decoder import Decoder
 from captioning.training.config import TrainConfig
-from model import EncoderCNN, StandardizedLinear
+from model import Encoder, StandardizedLinear
 
 
-def trainable_parameters(encoder: EncoderCNN, decoder: Decoder) -> list[nn.Parameter]:
+def trainable_parameters(encoder: Encoder, decoder: Decoder) -> list[nn.Parameter]:
     """Return the parameters that training changes."""
     return [p for p in (*encoder.parameters(), *decoder.parameters()) if p.requires_grad]
 
 
 def make_optimizer(
-    config: TrainConfig, encoder: EncoderCNN, decoder: Decoder
+    config: TrainConfig, encoder: Encoder, decoder: Decoder
 ) -> torch.optim.Optimizer:
     """Return the optimizer; fine-tuned backbone layers have a learning rate of their own."""
-    backbone = [p for p in encoder.backbone.parameters() if p.requires_grad]
+    backbone = [p for part in encoder.parts for p in part.backbone.parameters() if p.requires_grad]
+    embed = [p for part in encoder.parts for p in part.embed.parameters()]
     groups: list[dict[str, Any]] = [
-        {"params": [*encoder.embed.parameters(), *decoder.parameters()], "lr": config.lr},
+        {"params": [*embed, *decoder.parameters()], "lr": config.lr},
         {"params": backbone, "lr": config.fine_tune_lr},
     ]
     groups = [group for group in groups if group["params"]]

@@ -25,7 +25,7 @@ from captioning.training.optim import (
     trainable_parameters,
 )
 from captioning.training.preparation import prepare_split
-from model import EncoderCNN, build_decoder
+from model import build_decoder, build_encoder, split_grid
 
 PHOTOS, STEPS, CHECK_EVERY = 16, 500, 25
 
@@ -42,13 +42,14 @@ def learn_batch_by_heart(config: TrainConfig) -> bool:
     )  # fmt: skip
     device = get_device(config.device)
     torch.manual_seed(config.seed)
-    encoder = EncoderCNN.from_config(config.encoder_config()).to(device)
+    encoder = build_encoder(config.encoder_config()).to(device)
     loader, vocab = prepare_split(config, encoder, "train")
     decoder = build_decoder(config.decoder_config(len(vocab))).to(device)
-    _, inputs = next(loader.photos())  # (B, ...): the photos that can be read, in order
+    ids, inputs = next(loader.photos())  # (B, ...): the photos that can be read, in order
     rows = torch.tensor([loader.captions.photo_index.index(row) for row in loader.readable])
-    captions = loader.packed.batch(rows[: len(inputs)]).to(device)  # (B, T)
-    data_dependent_init(encoder.embed, loader.to_grid(inputs), bool(config.pca))
+    captions = loader.packed.batch(rows[: len(ids)]).to(device)  # (B, T)
+    for part, grid in zip(encoder.parts, split_grid(loader.to_grid(inputs)), strict=True):
+        data_dependent_init(part.embed, grid, bool(config.pca))
     optimizer = make_optimizer(config, encoder, decoder)
     parameters = trainable_parameters(encoder, decoder)
     for step in range(1, STEPS + 1):

@@ -17,17 +17,16 @@ from captioning.data.coco import CaptionSet
 from captioning.data.photos import read_photo
 from captioning.data.shards import has_data, is_shards, read_data
 from captioning.data.tokens import tokens_of
-from captioning.device import parallel_map
+from captioning.device import device_of, parallel_map
 from captioning.features.cache import FeatureCache
 from captioning.features.extraction import extract_features
 from captioning.features.pca import fit
-from captioning.models.familiarity import Familiarity
 from captioning.models.familiarity import fit as fit_classes
 from captioning.text import plural
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import CachedLoader, Loader, PhotoLoader
 from data_loader import PackedCaptions, Transform
-from model import EncoderCNN
+from model import Encoder, EncoderCNN, split_grid
 from vocabulary import Vocabulary, tokenize
 
 Tokenizer = Callable[[str], list[str]]
@@ -85,7 +84,7 @@ def read_split(config: TrainConfig, split: str) -> dict[str, CaptionSet]:
 
 def prepare_split(
     config: TrainConfig,
-    encoder: EncoderCNN,
+    encoder: Encoder,
     split: str,
     vocab: Vocabulary | None = None,
     transform: Transform | None = None,
@@ -99,12 +98,21 @@ def prepare_split(
     Everything runs on the device of the encoder. Raises ValueError where no photo can be read.
     """
     cached = config.cached and transform is None
-    encoder.backbone.train_transform["flip"] = config.flip
+    if not cached and len(encoder.parts) > 1:
+        raise ValueError(
+            "Several backbones need cached features, each with its own transform: leave out your "
+            "own transform, or use one backbone."
+        )
+    for part in encoder.parts:
+        part.backbone.train_transform["flip"] = config.flip
     sets = read_split(config, split)
     captions, views = CaptionSet.union(sets), config.views if split == "train" else 1
-    caches: list[FeatureCache] = []
+    caches: list[list[FeatureCache]] = []
+    unreadable: dict[int, str] = {}
     if cached:
-        caches, unreadable = _extract_all(config, encoder, sets, views)
+        for part in encoder.parts:
+            caches.append(extract_all(config, part, sets, views))
+            unreadable |= unreadable_in(caches[-1])
     else:
         unreadable = find_unreadable(captions)
         for reason in unreadable.values() if distributed.rank() == 0 else ():
@@ -125,7 +133,8 @@ def prepare_split(
     packed = PackedCaptions(tokens, photo_index, vocab)
     if cached:
         return CachedLoader(captions, packed, caches, encoder, config), vocab
-    return PhotoLoader(captions, packed, encoder, config, views > 1, transform), vocab
+    (one,) = encoder.parts
+    return PhotoLoader(captions, packed, one, config, views > 1, transform), vocab
 
 
 def rows_of_epoch(
@@ -145,32 +154,37 @@ def cache_dir(config: TrainConfig, folder: str) -> Path:
     return Path(config.cache_dir) if config.cache_dir else root / "features"
 
 
-def _extract_all(
+def extract_all(
     config: TrainConfig, encoder: EncoderCNN, sets: dict[str, CaptionSet], views: int
-) -> tuple[list[FeatureCache], dict[int, str]]:
-    """Return one cache a folder, and {row of the union: reason} of the photos left out."""
-    caches: list[FeatureCache] = []
-    unreadable: dict[int, str] = {}
-    first = 0
-    for folder, captions in sets.items():
-        cache = extract_features(
+) -> list[FeatureCache]:
+    """Return the features of each folder by one encoder."""
+    return [
+        extract_features(
             encoder,
             captions,
             cache_dir(config, folder),
             views=views,
             grid=config.grid,
-            device=encoder.embed.weight.device,
+            device=device_of(encoder),
             precision=config.precision,
         )
-        caches.append(cache)
+        for folder, captions in sets.items()
+    ]
+
+
+def unreadable_in(caches: list[FeatureCache]) -> dict[int, str]:
+    """Return {row of the union of all folders: reason} of the photos that could not be read."""
+    unreadable: dict[int, str] = {}
+    first = 0
+    for cache in caches:
         unreadable |= {first + row: reason for row, reason in cache.unreadable.items()}
         first += len(cache)
-    return caches, unreadable
+    return unreadable
 
 
 def prepare_data(
     config: TrainConfig,
-    encoder: EncoderCNN,
+    encoder: Encoder,
     transform: Transform | None = None,
     tokenizer: Tokenizer = tokenize,
 ) -> tuple[dict[str, Loader], Vocabulary]:
@@ -191,10 +205,11 @@ def prepare_data(
     if config.pca:
         captions = CaptionSet.union(read_split(config, "train"))
         out = cache_dir(config, config.data_dirs[0])
-        explained = fit(encoder, captions, out, encoder.embed.weight.device)
-        if distributed.rank() == 0:
-            components = plural(config.pca, "component explains", "components explain")
-            print(f"pca: {components} {explained:.1%} of the variance")
+        for part in encoder.parts:
+            explained = fit(part, captions, out, device_of(part))
+            if distributed.rank() == 0:
+                components = plural(config.pca, "component explains", "components explain")
+                print(f"pca: {components} {explained:.1%} of the variance of {part.backbone.name}")
     loader, vocab = prepare_split(config, encoder, "train", None, transform, tokenizer)
     if distributed.rank() == 0:
         occurrences = plural(config.vocab_threshold, "occurrence")
@@ -206,16 +221,20 @@ def prepare_data(
     return loaders, vocab
 
 
-def fit_familiarity(encoder: EncoderCNN, loaders: dict[str, Loader]) -> Familiarity | None:
-    """Return what tells photos from those of training, from their cached features.
+def fit_familiarity(encoder: Encoder, loaders: dict[str, Loader]) -> None:
+    """Give the encoder what tells photos from those of training, from their cached features.
 
-    None where nothing is cached, and where the backbone has no classifier that names what it sees.
+    Nothing where nothing is cached, and where no backbone has a classifier that names what it sees.
+    Of several backbones the first one that has one is asked.
     """
     if not isinstance(loaders["train"], CachedLoader):
-        return None
+        return
 
-    def grids(split: str) -> Iterator[Tensor]:
+    def grids(split: str, number: int) -> Iterator[Tensor]:
         for _, inputs in loaders[split].photos() if split in loaders else ():
-            yield loaders[split].to_grid(inputs)
+            yield split_grid(loaders[split].to_grid(inputs))[number]
 
-    return fit_classes(encoder.config, grids("train"), grids("val"))
+    for number, part in enumerate(encoder.parts):
+        part.familiarity = fit_classes(part.config, grids("train", number), grids("val", number))
+        if part.familiarity:
+            return

@@ -43,7 +43,7 @@ from captioning.training.monitoring import (
 )
 from captioning.training.optim import WeightEMA, autocast, trainable_parameters
 from captioning.training.preparation import prepare_data, prepare_split
-from model import EncoderCNN, build_decoder
+from model import Encoder, build_decoder
 from vocabulary import Vocabulary
 
 GRAD_CLIP = 0.5  # maximum norm of the gradient, which is mostly 0.2
@@ -98,7 +98,7 @@ class FinishedRun:
     def last(self) -> int:
         return self.history[-1]["epoch"]
 
-    def pair(self, epoch: int | None) -> tuple[EncoderCNN, Decoder, Vocabulary]:
+    def pair(self, epoch: int | None) -> tuple[Encoder, Decoder, Vocabulary]:
         """Return the captioner of that epoch, or (None) the one in best/, without dropout."""
         name = "best/{}.pkl" if epoch is None else f"{{}}-{epoch}.pkl"
         encoder_file, decoder_file = (
@@ -109,7 +109,7 @@ class FinishedRun:
         return encoder, without_dropout(decoder).to(self.device), vocab
 
     def add_epoch(
-        self, row: Row, val: Loader, encoder: EncoderCNN, decoder: Decoder, vocab: Vocabulary
+        self, row: Row, val: Loader, encoder: Encoder, decoder: Decoder, vocab: Vocabulary
     ) -> None:
         """Add one more epoch: its scores, its pair on disk, and in best/ if it is the best."""
         with autocast(self.config, self.device):

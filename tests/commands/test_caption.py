@@ -57,10 +57,10 @@ def test_the_same_photo_gets_the_same_caption_alone_and_among_others(captioner, 
 
 def test_features_are_those_of_the_encoder(captioner, paths, monkeypatch):
     photos = [read_photo(path) for path in paths]
-    images = torch.stack([captioner.transform(photo) for photo in photos])
+    images = torch.stack([captioner.transforms[0](photo) for photo in photos])
     with torch.no_grad():
         expected = captioner.encoder(images)
-    monkeypatch.setattr(captioner, "backbone", captioner.encoder.backbone)  # in plain float32
+    monkeypatch.setattr(captioner, "backbones", [captioner.encoder.backbone])  # plain float32
     torch.testing.assert_close(captioner.features(photos), expected, atol=1e-4, rtol=1e-4)
 
 

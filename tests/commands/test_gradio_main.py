@@ -91,7 +91,7 @@ def test_answers_are_those_of_the_captioner(ask, captioner, data):
     for path in photos_of(data):
         for beam_size in (1, 4):
             said = ask(path, beam_size=beam_size)["captions"]
-            photo = read_photo(path, captioner.transform.min_side)
+            photo = read_photo(path, captioner.min_side)
             [wanted] = captioner.caption([photo], beam_size, n_best=beam_size)
             assert [caption["text"] for caption in said] == [caption.text for caption in wanted]
             assert [caption["score"] for caption in said] == pytest.approx(

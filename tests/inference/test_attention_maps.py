@@ -11,8 +11,12 @@ from captioning.inference.attention_maps import (
     grad_cam,
     weights_to_maps,
 )
+from captioning.inference.captioner import Captioner
 from captioning.inference.search import START, attention_weights
 from captioning.models.transformer import TransformerDecoder
+from model import EncoderCNN, EncoderGroup
+from tests.helpers import EMBED, make
+from vocabulary import Vocabulary
 
 each_kind = pytest.mark.parametrize("captioner", ["lstm", "gru", "rnn"], indirect=True)
 
@@ -34,22 +38,53 @@ def test_maps_of_the_mirrored_photo_are_flipped_and_added():
     grid[0, 0, 1, 0] = 0.5  # word 0: the middle of the left edge ...
     grid[0, 1, 1, 2] = 0.5  # ... which the mirror image has on the right
     grid[1, 0, 0, 1], grid[1, 1, 2, 2] = 0.8, 0.2
-    first, second = weights_to_maps(grid.flatten(1))
+    first, second = weights_to_maps(grid.flatten(1), [18])
     assert first.nonzero().tolist() == [[1, 0]]
     assert second[0, 1] == 1
     assert second[2, 0] == pytest.approx(0.25)
+
+
+def test_maps_of_two_grids_are_stretched_and_added():
+    """A weight on one of 4 places covers as much of the photo as 4 equal ones of 16."""
+    coarse, fine = torch.zeros(2, 4), torch.zeros(2, 16)
+    coarse[0, 0] = 1.0
+    fine[0] = 1e-3
+    fine[1, [2, 3, 6, 7]] = 0.25  # the top right quarter
+    coarse[1, 1] = 1.0
+    first, second = weights_to_maps(torch.cat([coarse, fine], dim=1), [4, 16])
+    assert first.shape == (4, 4)
+    assert first[0, 0] == 1
+    assert first[3, 3] < 0.01
+    quarter = second[:2, 2:]
+    assert quarter[0, 1] == 1
+    assert (second[:, 0] == 0).all()
+    only_fine = weights_to_maps(fine, [16])[1]
+    assert only_fine.sum() == 4
+
+
+@pytest.mark.parametrize("name", ["lstm", "attention"])
+def test_maps_of_several_encoders_have_the_size_of_the_finest(both, photo, name):
+    grid = name == "attention"
+    encoder = EncoderGroup([EncoderCNN(EMBED, weights=path, grid=grid) for path in both])
+    vocab = Vocabulary.build([["a", "dog", "on", "red", "grass"]], vocab_threshold=1)
+    maps, attends = attention_maps(Captioner(encoder, make(name, len(vocab)), vocab), photo, [4, 5])
+    assert attends == grid
+    assert maps.shape == (2, 3, 3)
+    assert maps.amax(dim=(1, 2)).tolist() == [1, 1]
 
 
 @each_kind
 def test_grad_cam_is_the_slope_of_each_words_log_probability(captioner, photo):
     """By finite differences: what scaling up the features of one place adds."""
     words = [4, 6, 5]
-    captioner.backbone = FastBackbone(  # float32, whatever this machine prefers
-        captioner.encoder.backbone, torch.device("cpu"), torch.float32, batch_size=1
-    )
+    captioner.backbones = [
+        FastBackbone(  # float32, whatever this machine prefers
+            captioner.encoder.backbone, torch.device("cpu"), torch.float32, batch_size=1
+        )
+    ]
     maps = grad_cam(captioner, photo, words)
     with torch.no_grad():
-        grid = captioner.encoder.backbone(captioner.transform(photo)[None]).double()
+        grid = captioner.encoder.backbone(captioner.transforms[0](photo)[None]).double()
         embed, decoder = captioner.encoder.embed.double(), captioner.decoder.double()
         caption = torch.tensor([[START, *words]])
 

@@ -46,7 +46,7 @@ from captioning.training.optim import (
     trainable_parameters,
 )
 from data_loader import PackedCaptions
-from model import EncoderCNN, build_decoder
+from model import EncoderCNN, build_decoder, build_encoder
 from train import train
 from vocabulary import Vocabulary
 
@@ -245,7 +245,7 @@ class Course:
     def resume(self) -> None:
         """Do what `train.setup_run` does with a checkpoint, and one step."""
         saved = load_checkpoint(self.out, self.config)
-        encoder = EncoderCNN.from_config(self.config.encoder_config())
+        encoder = build_encoder(self.config.encoder_config())
         decoder = build_decoder(self.config.decoder_config(len(self.captioner.vocab)))
         parameters = trainable_parameters(encoder, decoder)
         optimizer = make_optimizer(self.config, encoder, decoder)

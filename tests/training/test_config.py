@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from captioning.models.config import split_by_backbone
 from captioning.training.config import RECIPES, TrainConfig, parse_config
 
 
@@ -104,6 +105,35 @@ def test_the_parts_of_a_config_are_those_of_encoder_and_decoder():
     assert (encoder.embed_size, encoder.grid, encoder.tta) == (32, True, True)
     assert (decoder.kind, decoder.vocab_size, decoder.dropout) == ("attention", 9, 0.2)
     assert not TrainConfig(decoder="gru").encoder_config().grid
+
+
+def test_several_backbones_get_a_config_each():
+    flags = ["--backbone", "resnet50", "efficientnet_lite2", "--weights", "a.pth", "package"]
+    config = parse_config("x", flags)
+    assert config.backbone == ("resnet50", "efficientnet_lite2")
+    parts = split_by_backbone(config.encoder_config())
+    assert [(part.backbone, part.weights) for part in parts] == [
+        ("resnet50", "a.pth"),
+        ("efficientnet_lite2", "package"),
+    ]
+    assert parse_config("x", ["--backbone", "resnet18"]).backbone == "resnet18"
+    of_all = split_by_backbone(parse_config("x", flags[:3]).encoder_config())
+    assert [part.weights for part in of_all] == ["IMAGENET1K_V1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"weights": ("a", "b", "c")}, "one for each of 2 backbones, .* not 3"),
+        ({"fine_tune_from": "layer4"}, "a layer of one backbone"),
+        ({"backbone_layer": "layer3"}, "a layer of one backbone"),
+        ({"backbone": ("resnet50",) * 5}, "1 to 4 names, not 5"),
+        ({"backbone": ()}, "1 to 4 names, not 0"),
+    ],
+)
+def test_what_does_not_suit_several_backbones_is_refused(changed, why):
+    with pytest.raises(ValueError, match=why):
+        TrainConfig(**{"backbone": ("resnet50", "resnet18")} | changed)
 
 
 def test_a_negative_number_of_epochs_is_refused():
