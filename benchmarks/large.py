@@ -80,7 +80,7 @@ def loader_of(captions: CaptionSet, cache: FeatureCache, folder: Path, **options
     packed = PackedCaptions(tokens, captions.photo_index, Vocabulary.build(tokens.counts(), 5))
     encoder = nn.Module()
     encoder.embed = nn.Linear(cache.shards[0].shape[-1], 32)
-    return CachedLoader(captions, packed, [cache], encoder, TrainConfig(**options))
+    return CachedLoader(captions, packed, [[cache]], encoder, TrainConfig(**options))
 
 
 def start(root: Path, count: int) -> tuple[str, list[dict]]:

@@ -2,7 +2,8 @@
 
     python benchmarks/pipeline.py --data data/flickr8k --weights PATH      last line: NN.N times
     python benchmarks/pipeline.py --backbone resnet50 efficientnet_lite0   both, in one run
-    python benchmarks/pipeline.py --coco-size                              82,783 photos, on a GPU
+
+On a GPU, at COCO's size: benchmarks/gpu.py.
 
 The naive side is what courses of this kind do: for every caption of every epoch the photo is
 decoded, cropped and encoded in float32, one caption length is drawn for each step, Adam updates
@@ -11,7 +12,6 @@ the whole of `train.train`: vocabulary, features of every photo, three epochs, s
 """
 
 import argparse
-import json
 import random
 import shutil
 import sys
@@ -28,7 +28,6 @@ from torchvision import transforms
 
 from benchmarks.common import RESULTS, machine, rate, report, synchronize, timed, tokenizer
 from captioning.data.coco import CaptionSet, read_captions
-from captioning.data.photos import read_photo
 from captioning.device import get_device
 from captioning.inference.serialization import load_pair
 from captioning.models.efficientnet_lite import PACKAGE, SIZES
@@ -41,7 +40,6 @@ from vocabulary import Vocabulary
 
 EPOCHS, BATCH, EMBED, HIDDEN = 3, 128, 256, 512
 Network = dict[str, str]  # backbone, weights
-COCO_PHOTOS, COCO_CAPTIONS, COCO_WORDS = 82_783, 414_113, 10_000
 
 
 def naive_steps(
@@ -143,46 +141,16 @@ def fresh_root(data: Path, folder: Path) -> Path:
     return root
 
 
-def make_coco_size(data: Path, folder: Path) -> Path:
-    """Return a folder as large as COCO: 82,783 JPEG files of 640 x 480 and 414,113 captions."""
-    source = read_captions(data, "train")
-    images = folder / "coco" / "images" / "train2014"
-    images.mkdir(parents=True)
-    (folder / "coco" / "annotations").mkdir()
-    known = sorted({word for text in source.captions for word in text.lower().split()})
-    rare = [f"word{i}" for i in range(max(0, COCO_WORDS - len(known)))]
-    rng, photos, captions = random.Random(0), [], []
-    encoded = []
-    for photo in source.photos[:500]:
-        path = folder / "one.jpg"
-        read_photo(photo.path).resize((640, 480), Image.Resampling.BICUBIC).save(path, quality=90)
-        encoded.append(path.read_bytes())
-    for number in range(COCO_PHOTOS):
-        (images / f"{number}.jpg").write_bytes(encoded[number % len(encoded)])
-        photos.append({"id": number, "file_name": f"{number}.jpg"})
-    for number in range(COCO_CAPTIONS):
-        words = source.captions[number % len(source.captions)].lower().split()
-        if rare:  # so that the vocabulary has COCO's size as well
-            words[rng.randrange(len(words))] = rare[number % len(rare)]
-        captions.append(
-            {"id": number, "image_id": number % COCO_PHOTOS, "caption": " ".join(words)}
-        )
-    path = folder / "coco" / "annotations" / "captions_train2014.json"
-    path.write_text(json.dumps({"images": photos, "annotations": captions}), encoding="utf-8")
-    return folder / "coco"
-
-
 def measure(args: argparse.Namespace, network: Network) -> tuple[float, float]:
     """Print and record the table of a backbone; return the seconds of both sides."""
     device, stages = get_device(), {}
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        data = make_coco_size(args.data, folder) if args.coco_size else args.data
-        captions = read_captions(data, "train")
+        captions = read_captions(args.data, "train")
         words = list(map(tokenizer(), captions.captions))
         vocab = Vocabulary.build(words, 5)
         naive, inside, bare = naive_steps(captions, vocab, network, args.naive_steps, device)
-        root = fresh_root(data, folder / "fast")
+        root = fresh_root(args.data, folder / "fast")
         seconds = fast_run(root, network, folder / "fast-out")
         total = EPOCHS * len(words)
         rows = [
@@ -194,9 +162,9 @@ def measure(args: argparse.Namespace, network: Network) -> tuple[float, float]:
             {"side": "fast", "captions/s": f"{total / seconds:.0f}", "seconds": f"{seconds:.1f}"},
         ]
         notes = f"naive network {inside:.1f} photos/s, the network alone {bare:.1f} photos/s"
-        has_val = any((data / "annotations").glob("captions_val*.json"))
+        has_val = any((args.data / "annotations").glob("captions_val*.json"))
         if has_val and not args.no_check:
-            plain_root = fresh_root(data, folder / "plain")
+            plain_root = fresh_root(args.data, folder / "plain")
             with timed(stages, "float32"):
                 fast_run(plain_root, network, folder / "plain-out", precision="float32")
             fast_loss, plain_loss = (
@@ -229,9 +197,6 @@ def main() -> None:
         type=int,
         default=3,
         help="number of timed steps of 128 captions (%(default)s)",
-    )
-    parser.add_argument(
-        "--coco-size", action="store_true", help="on data as large as COCO, made from --data"
     )
     parser.add_argument(
         "--no-check", action="store_true", help="skip the float32 run, which takes minutes"
