@@ -56,6 +56,8 @@ def parse_args() -> argparse.Namespace:
     about = "backbone weights, if not where the encoder file says; repeat for several backbones"
     parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    about = "data folder whose training captions of similar photos help to choose among captions"
+    parser.add_argument("--memory", metavar="FOLDER", help=about)
     search = parser.add_argument_group("search")
     search.add_argument(
         "--beam-size", type=int, default=3, help="captions kept at each step (%(default)s)"
@@ -118,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     ids = image_ids(args.annotations, paths)
     encoder_files, decoder_files = pair_files(args)
     check_outputs(args, is_ensemble=len(encoder_files) > 1)
-    captioner = Captioner.load(encoder_files, decoder_files, args.weights, args.device)
+    captioner = Captioner.load(encoder_files, decoder_files, args.weights, args.device, args.memory)
     if captioner.toy_only:
         print(f"note: {TOY_WARNING}", file=sys.stderr)
     names = ("beam_size", "alpha", "n_best", "max_words", "no_repeat_ngram_size")

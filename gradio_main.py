@@ -169,6 +169,8 @@ def main() -> None:
     about = "backbone weights, if not where the encoder files say; repeat for several backbones"
     parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
+    about = "data folder whose training captions of similar photos help to choose among captions"
+    parser.add_argument("--memory", metavar="FOLDER", help=about)
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     about = "who may open it: 127.0.0.1 (default) this computer, 0.0.0.0 the network"
     parser.add_argument("--host", default=host, help=about)
@@ -177,7 +179,8 @@ def main() -> None:
     arguments = parser.parse_args()
     with cli_errors(), tempfile.TemporaryDirectory() as folder:
         pairs = find_captioners(arguments.models)
-        service = CaptionService(pairs, arguments.weights, arguments.device, get_upload_folder())
+        machine = arguments.weights, arguments.device, get_upload_folder()
+        service = CaptionService(pairs, *machine, arguments.memory)
         page = make_page(service, make_examples(folder))
         launch(page, arguments.host, arguments.port, arguments.share)
 

@@ -10,7 +10,8 @@
 
 Any B; everything in float32. `recipes/onnx_caption.py` captions photos with these three files,
 onnxruntime, numpy and Pillow. `--check` captions photos both ways and prints a table of sizes and
-speeds, and how many captions are the same.
+speeds, and how many captions are the same. The files have one backbone, and no
+memory: its photos and captions would have to travel with them.
 """
 
 import argparse

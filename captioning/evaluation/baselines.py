@@ -1,7 +1,7 @@
 """What a score must be compared with: captions without looking, nearest neighbors, people.
 
     baselines           the scores of random, most common, nearest-neighbor and human captions
-    nearest_neighbors   the training photo most similar to each photo
+    nearest_neighbors   the training photo most similar to each photo; most_similar: several
     diversity           how many captions differ, are copied from training, how many words they use
 
 Arguments and scores as in scores.py; no torch in here. Devlin et al. 2015, arXiv:1505.04467, found
@@ -46,9 +46,19 @@ def baselines(
 
 def nearest_neighbors(features: np.ndarray, bank: np.ndarray) -> np.ndarray:
     """Return for each of `features` (N, D) the most similar row (cosine) of `bank` (M, D)."""
-    bank = bank / np.maximum(np.linalg.norm(bank, axis=1, keepdims=True), 1e-12)
-    chunks = np.array_split(features, max(len(features) // 1024, 1))
-    return np.concatenate([(chunk @ bank.T).argmax(axis=1) for chunk in chunks])
+    return most_similar(features, bank, 1)[:, 0]
+
+
+def most_similar(features: np.ndarray, bank: np.ndarray, count: int) -> np.ndarray:
+    """Return for each of `features` (N, D) the `count` most similar rows of `bank`: (N, count)."""
+    lengths = np.maximum(np.linalg.norm(bank, axis=1), 1e-12)
+    found = []
+    for chunk in np.array_split(features, max(len(features) // 1024, 1)):
+        distance = -(chunk @ bank.T) / lengths  # minus the cosine, up to the length of a feature
+        nearest = np.argpartition(distance, count - 1, axis=1)[:, :count]
+        order = np.take_along_axis(distance, nearest, axis=1).argsort(axis=1, kind="stable")
+        found.append(np.take_along_axis(nearest, order, axis=1))
+    return np.concatenate(found)
 
 
 def diversity(captions: Captions, training: References) -> Scores:

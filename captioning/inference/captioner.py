@@ -9,7 +9,7 @@ The same photo gets the same caption, alone or in a folder.
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from captioning.device import compute_dtype, get_device, parallel_map
 from captioning.features.fast_network import FastBackbone
 from captioning.files import PathLike
 from captioning.inference.ensemble import DecoderEnsemble, EncoderEnsemble, load_ensemble
+from captioning.inference.memory import CANDIDATES, WEIGHT, Memory
 from captioning.inference.sampling import sample
 from captioning.inference.search import PAD, Hypothesis, beam_search
 from captioning.models.decoder import Decoder
@@ -45,6 +46,7 @@ class Caption:
     logprob: float
     words: tuple[int, ...]
     judgment: Judgment | None = None  # of the photo, where the captioner has a familiarity
+    agreement: float | None = None  # CIDEr-D against similar photos, where it has a memory
 
     @property
     def trust(self) -> float:
@@ -60,6 +62,8 @@ class Caption:
         fields = asdict(self) | {"trust": self.trust}
         if self.judgment is None:
             del fields["judgment"], fields["trust"]
+        if self.agreement is None:
+            del fields["agreement"]
         return {
             name: None if isinstance(value, float) and not math.isfinite(value) else value
             for name, value in fields.items()
@@ -75,6 +79,7 @@ class Captioner:
         decoder: Decoder | DecoderEnsemble,
         vocab: Vocabulary,
         device: torch.device | str = "cpu",
+        memory: PathLike | None = None,
     ):
         self.device, self.vocab = torch.device(device), vocab
         self.encoder, self.decoder = encoder.to(device).eval(), decoder.to(device).eval()
@@ -84,6 +89,7 @@ class Captioner:
         self.backbones = [FastBackbone(one, self.device, dtype, ENCODE_BATCH) for one in networks]
         self.min_side = max(transform.min_side for transform in self.transforms)
         self.toy_only = any(network.toy_only for network in networks)
+        self.memory = Memory(memory, self.encoder) if memory else None
 
     @classmethod
     def load(
@@ -92,11 +98,15 @@ class Captioner:
         decoder_file: PathLike | Sequence[PathLike],
         weights: str | Sequence[str] | None = None,
         device: str = "auto",
+        memory: PathLike | None = None,
     ) -> "Captioner":
-        """Load a pair of files, or the ensemble in several; see `serialization.load_pair`."""
+        """Load a pair of files, or the ensemble in several; see `serialization.load_pair`.
+
+        memory  a data folder whose training captions help to choose; see memory.py
+        """
         target = get_device(device)
         pairs = (_as_list(encoder_file), _as_list(decoder_file))
-        return cls(*load_ensemble(*pairs, weights, target), target)
+        return cls(*load_ensemble(*pairs, weights, target), target, memory)
 
     @torch.inference_mode()
     def grid(self, photos: list[Image.Image]) -> Grid:
@@ -144,6 +154,9 @@ class Captioner:
         temperature  0 uses beam search; above 0 draws `n_best` captions at random, see
                      `sampling.sample`, with `top_k`, `top_p` and `seed`
 
+        With a memory, the best are chosen among CANDIDATES captions of the beam search, which then
+        keeps at least as many; captions drawn at random stay as they are.
+
         Raises ValueError where a number is out of range.
         """
         max_words = self.decoder.max_words if max_words is None else max_words
@@ -161,14 +174,16 @@ class Captioner:
         judgments = self.judge(grid)
         features: Any = self.encoder.embed(grid)
         if temperature == 0:
+            candidates = max(n_best, CANDIDATES) if self.memory else n_best
             found = beam_search(
-                self.decoder, features, beam_size, alpha, max_words, n_best,
+                self.decoder, features, beam_size, alpha, max_words, candidates,
                 no_repeat_ngram_size=no_repeat_ngram_size,
             )  # fmt: skip
-            return [
+            captions = [
                 [self.as_caption(h, judgment) for h in hypotheses]
                 for hypotheses, judgment in zip(found, judgments, strict=True)
             ]
+            return self.choose(captions, grid, n_best) if self.memory else captions
         samples = [
             sample(
                 self.decoder, features, seed + i, temperature, top_k, top_p, max_words,
@@ -180,6 +195,17 @@ class Captioner:
             [self.as_caption(ids, judgment) for ids in drawn]
             for *drawn, judgment in zip(*samples, judgments, strict=True)
         ]
+
+    def choose(self, captions: list[list[Caption]], grid: Grid, n_best: int) -> list[list[Caption]]:
+        """Return the `n_best` captions of each photo by score and agreement with the memory."""
+        assert self.memory
+        agreements = self.memory.agreement(grid, [[c.text for c in found] for found in captions])
+        ranked = []
+        for found, of_photo in zip(captions, agreements, strict=True):
+            rated = [replace(c, agreement=a) for c, a in zip(found, of_photo, strict=True)]
+            rated.sort(key=lambda c: -c.score - WEIGHT * (c.agreement or 0))
+            ranked.append(rated[:n_best])
+        return ranked
 
     def as_caption(
         self, found: Hypothesis | list[int], judgment: Judgment | None = None

@@ -6,7 +6,7 @@ CaptionService(...)   `predict_json` answers as plain data, `predict_html` as HT
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,13 +66,19 @@ class CaptionService:
 
     pairs    from `find_captioners`, the default first
     uploads  folder that photos may come from
+    memory   data folder whose captions help to choose; see inference/memory.py
     """
 
     def __init__(
-        self, pairs: dict[str, Pair], weights: list[str] | None, device: str, uploads: PathLike
+        self,
+        pairs: dict[str, Pair],
+        weights: Sequence[str] | None,
+        device: str,
+        uploads: PathLike,
+        memory: PathLike | None = None,
     ):
         self.pairs, self.weights, self.device = pairs, weights, device
-        self.uploads = Path(uploads).resolve()
+        self.uploads, self.memory = Path(uploads).resolve(), memory
         self.loaded: dict[str, Captioner] = {}
         self.loading = threading.Lock()
         self.pool = ThreadPoolExecutor(CONCURRENCY)
@@ -93,7 +99,9 @@ class CaptionService:
             raise ValueError(f"There is no captioner of that name; choose {', '.join(self.pairs)}.")
         with self.loading:
             if name not in self.loaded:
-                self.loaded[name] = Captioner.load(*self.pairs[name], self.weights, self.device)
+                self.loaded[name] = Captioner.load(
+                    *self.pairs[name], self.weights, self.device, self.memory
+                )
         return self.loaded[name]
 
     def predict_json(

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.helpers import VOCAB, make, random_features
+from model import EncoderCNN, EncoderGroup
+from tests.helpers import EMBED, VOCAB, make, random_features
 
 pytest.importorskip("onnxscript", reason="needs requirements-extra.txt")
 pytest.importorskip("onnxruntime", reason="needs requirements-extra.txt")
@@ -31,6 +32,12 @@ def test_an_older_exporter_is_refused(encoder, monkeypatch, tmp_path):
     with pytest.raises(ValueError, match=r"needs torch 2\.14 or newer, not 2\.11\.0"):
         export(encoder, make("lstm", len(WORDS)), WORDS, tmp_path / "small.onnx")
     assert not list(tmp_path.iterdir())
+
+
+def test_several_backbones_are_refused(both, tmp_path):
+    group = EncoderGroup([EncoderCNN(EMBED, weights=path) for path in both])
+    with pytest.raises(ValueError, match="the export is of one backbone"):
+        export(group, make("lstm", len(WORDS)), WORDS, tmp_path / "small.onnx")
 
 
 @new_enough

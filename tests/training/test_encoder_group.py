@@ -9,6 +9,7 @@ import torch
 
 import caption as caption_module
 from captioning.data.coco import read_captions
+from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
 from captioning.inference.ensemble import load_ensemble
 from captioning.inference.serialization import load_pair
@@ -17,10 +18,11 @@ from captioning.training import overfit
 from captioning.training.config import TrainConfig
 from captioning.training.preparation import prepare_split
 from captioning.training.self_critical import fine_tune_on_cider
-from model import EncoderGroup, build_encoder
-from tests.helpers import write_data
+from model import EncoderCNN, EncoderGroup, build_encoder
+from tests.helpers import EMBED, make, write_data
 from tests.runs import assert_equal, numbers, pairs, power_cut, prepared
 from train import train
+from vocabulary import Vocabulary
 
 BACKBONES = ("resnet50", "resnet50")
 
@@ -174,3 +176,17 @@ def test_what_takes_one_backbone_says_so(run_of_two, both, config_of_two):
     config = config_of_two()
     with pytest.raises(ValueError, match="Several backbones need cached features"):
         prepare_split(config, build_encoder(config.encoder_config()), "train", None, lambda x: x)
+
+
+def test_the_first_backbone_with_a_familiarity_judges_the_photos(both, data):
+    class Judge:
+        def judge(self, grid: torch.Tensor) -> list:
+            return [tuple(grid.shape[1:])] * len(grid)
+
+    encoder = EncoderGroup([EncoderCNN(EMBED, weights=path, grid=True) for path in both])
+    captioner = Captioner(encoder, make("attention"), Vocabulary.build([["a"]], 1))
+    photos = [read_photo(photo.path) for photo in read_captions(data, "val").photos[:2]]
+    grid = captioner.grid(photos)
+    assert captioner.judge(grid) == [None, None]
+    encoder.parts[1].familiarity = Judge()
+    assert captioner.judge(grid) == [(4, 64)] * 2  # of the second backbone

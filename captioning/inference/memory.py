@@ -1,0 +1,123 @@
+"""A memory of the training photos: similar photos' captions help to choose among captions.
+
+    Memory(folder, encoder)          photos and captions of the split train of a data folder
+    memory.agreement(grid, texts)    CIDEr-D of captions against those of the most similar photos
+    pooled_features(encoder, ...)    the features by which photos are compared
+
+    python caption.py photo.jpg --memory data/flickr8k
+
+A beam search finds several captions that a decoder finds almost equally likely. Here the captions
+of the most similar training photos break the tie: a caption's rank is
+
+    score + WEIGHT * CIDEr-D against the captions of the NEIGHBORS nearest photos
+
+Devlin et al. 2015, arXiv:1505.04467, copied the neighbors' caption that agrees best with all of
+them; here the decoder proposes and they only choose. Nothing of it is in the saved pair, so another
+folder is another memory, without training: Ramos et al. 2023, "SmallCap", arXiv:2209.15323. How
+the numbers were chosen is in benchmarks/results.md.
+"""
+
+import contextlib
+import sys
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from captioning.data.coco import CaptionSet, read_captions
+from captioning.device import compute_dtype, device_of
+from captioning.evaluation.baselines import most_similar
+from captioning.evaluation.scores import CiderD
+from captioning.features.cache import FeatureCache, cache_key
+from captioning.features.extraction import extract_features
+from captioning.files import PathLike
+from captioning.safe_load import LOAD_ERRORS
+from model import Grid, split_grid
+
+CANDIDATES = 10  # captions of a beam among which the memory chooses
+NEIGHBORS = 10  # photos whose captions are compared
+WEIGHT = 2.0  # of CIDEr-D (0 to 10) beside the score (in nats)
+DOCUMENTS = 10_000  # photos in which n-grams are counted; more change their weights little
+
+
+class Memory:
+    """The training photos of a data folder, as the backbone of a captioner sees them.
+
+    folder   in COCO's layout; its cached features are used, or computed once and kept there
+    encoder  of the captioner; each of its backbones counts the same
+
+    Raises FileNotFoundError or ValueError, one sentence, where the folder has no photos with
+    captions. Takes 4 bytes of memory for each of the D features of a photo.
+    """
+
+    def __init__(self, folder: PathLike, encoder: Any):
+        captions = read_captions(folder, "train")
+        pooled, unreadable = [], set()
+        for part in encoder.parts:
+            features, broken = pooled_features(part, captions, Path(folder, "features"))
+            pooled.append(features)
+            unreadable |= broken
+        rows = sorted(set(captions.photo_index) - unreadable)
+        if not rows:
+            raise ValueError(f"{folder} has no training photo with captions: it is not a memory.")
+        references = captions.references()
+        self.ids = [captions.photos[row].id for row in rows]
+        self.means = [features[rows].mean(axis=0) for features in pooled]
+        self.bank = self.keys([features[rows] for features in pooled])
+        self.cider = CiderD(references, dict(islice(references.items(), DOCUMENTS)))
+
+    def keys(self, pooled: Sequence[np.ndarray]) -> np.ndarray:
+        """pooled (B, D) of each backbone -> (B, D1 + D2 + ...), each part centered, of length 1
+
+        What all photos have in common is taken away: it would make all of them similar.
+        """
+        centered = [part - mean for part, mean in zip(pooled, self.means, strict=True)]
+        lengths = [np.linalg.norm(part, axis=1, keepdims=True) for part in centered]
+        pairs = zip(centered, lengths, strict=True)
+        return np.concatenate([part / np.maximum(n, 1e-12) for part, n in pairs], axis=1)
+
+    def neighbors(self, grid: Grid) -> np.ndarray:
+        """grid (B, P, D) -> the rows of the most similar photos, the nearest first: (B, k)"""
+        pooled = [part.float().mean(dim=1).cpu().numpy() for part in split_grid(grid)]
+        return most_similar(self.keys(pooled), self.bank, min(NEIGHBORS, len(self.bank)))
+
+    def agreement(self, grid: Grid, texts: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Return CIDEr-D, 0 to 10, of each of a photo's `texts`: a mean over its neighbors."""
+        found = []
+        for rows, of_photo in zip(self.neighbors(grid), texts, strict=True):
+            ids = [self.ids[row] for row in rows]
+            found.append(
+                [sum(self.cider.score(i, text) for i in ids) / len(ids) for text in of_photo]
+            )
+        return found
+
+
+def pooled_features(encoder: Any, captions: CaptionSet, out: Path) -> tuple[np.ndarray, set[int]]:
+    """Return the mean over all places of each photo (N, D), and the rows that are unreadable."""
+    views = cached_views(encoder, captions, out)
+    device = device_of(encoder)
+    with contextlib.redirect_stdout(sys.stderr):  # captions alone are printed to standard output
+        cache = extract_features(encoder, captions, out, views, grid=False, device=device)
+    whole = np.asarray(cache.array[:, 0, 0], dtype=np.float32)  # view 0 is the whole photo
+    return whole, set(cache.unreadable)
+
+
+def cached_views(encoder: Any, captions: CaptionSet, out: Path) -> int:
+    """Return how many views a cache has that training left of these photos; 1 without one.
+
+    Pooled features follow from it in seconds, where the network would need minutes.
+    """
+    dtype = compute_dtype(device_of(encoder))
+    for index in sorted(out.glob("*/index.json")):
+        try:
+            cache = FeatureCache(index.parent)
+        except LOAD_ERRORS:
+            continue
+        if (cache.spec["backbone"], len(cache)) != (encoder.backbone.name, len(captions.photos)):
+            continue  # reading all photos for the key can be saved
+        key = cache_key(encoder, captions.photos, cache.views, cache.spec["grid"], dtype)
+        if cache.is_complete and key.items() <= cache.spec.items():
+            return cache.views
+    return 1
