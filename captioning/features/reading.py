@@ -67,7 +67,7 @@ class ConcatenatedFeatures:
 
     def _read(self, rows: Tensor, views: Tensor) -> Tensor:
         """Return (B, P, D) on the device that holds the features."""
-        shard_of = torch.bucketize(rows, self.ends, right=True)
+        shard_of = torch.bucketize(rows.contiguous(), self.ends, right=True)
         numbers, like = shard_of.unique().tolist(), self.shards[0]
         if len(numbers) == 1:
             return self._index(numbers[0], rows, views)
