@@ -89,7 +89,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     batch_size: int = option(128, "captions per step", ge=1)
     captions_together: int = option(
         1, "captions of a photo side by side in a batch of cached features: a decoder over the "
-        "grid prepares the photo once for all of them", ge=1,
+        "grid prepares the photo once for all of them (not in the order shards)", ge=1,
     )  # fmt: skip
     optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd", "rmsprop"))
     momentum: float = option(0.9, "momentum of sgd and rmsprop", ge=0, lt=1)
