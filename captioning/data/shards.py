@@ -55,9 +55,11 @@ class Member(type(Path())):  # type: ignore[misc]
 
     def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
         """Return what the system knows of the tar, with the size of the photo."""
-        found = list(os.stat(self.parent))
+        whole = os.stat(self.parent)
+        found = list(whole)
         found[6] = self.length  # st_size
-        return os.stat_result(found)
+        times = {"st_mtime_ns": whole.st_mtime_ns, "st_ctime_ns": whole.st_ctime_ns}
+        return os.stat_result(found, times)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _member, (str(self), self.first, self.length)

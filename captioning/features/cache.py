@@ -21,7 +21,6 @@ import json
 import math
 import os
 import shutil
-import zlib
 from pathlib import Path
 from typing import IO, Any
 
@@ -30,6 +29,7 @@ import torch
 
 from captioning.data.coco import Photo
 from captioning.data.photos import PhotoTransform
+from captioning.features.checksums import checksums
 from captioning.files import (
     atomic_write,
     read_json,
@@ -40,7 +40,7 @@ from captioning.files import (
 from captioning.safe_load import LOAD_ERRORS
 from model import EncoderCNN
 
-CACHE_HINT = "free some space, or choose another folder with --cache-dir"
+CACHE_HINT = "free some space, or choose another folder (train.py --cache-dir)"
 SHARD_BYTES = 1 << 30  # of features in a file, about
 Spec = dict[str, Any]  # all that the features depend on
 
@@ -149,12 +149,20 @@ def _open_shard(path: Path) -> np.memmap:
 
 
 def cache_key(
-    encoder: EncoderCNN, photos: list[Photo], views: int, grid: bool, dtype: torch.dtype
+    encoder: EncoderCNN,
+    photos: list[Photo],
+    views: int,
+    grid: bool,
+    dtype: torch.dtype,
+    out: Path | None = None,
 ) -> Spec:
-    """Return all that the features depend on; its hash names their folder."""
-    names = hashlib.sha256()
-    for photo in photos:
-        line = f"{photo.path.name}\0{checksum(photo.path)}\n"
+    """Return all that the features depend on; its hash names their folder in `out`.
+
+    Photos that have not changed since an earlier call with `out` are not read again.
+    """
+    names, paths = hashlib.sha256(), [photo.path for photo in photos]
+    for path, found in zip(paths, checksums(paths, out), strict=True):
+        line = f"{path.name}\0{found}\n"
         names.update(line.encode(errors="surrogatepass"))
     transform, tta = base_view(encoder, views)
     return {
@@ -168,18 +176,6 @@ def cache_key(
         "grid": grid,
         "precision": str(dtype).removeprefix("torch."),
     }
-
-
-def checksum(path: Path) -> str:
-    """Return size and CRC of a file, "" where it cannot be read; editing a photo changes it.
-
-    The whole file is read: half a second for 6,000 small photos.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError:
-        return ""
-    return f"{len(content)} {zlib.crc32(content)}"
 
 
 def hash_of(spec: Spec) -> str:

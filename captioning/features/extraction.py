@@ -66,7 +66,7 @@ def extract_features(
         raise ValueError(f"views must be 1 or more, not {views}.")
     device = get_device(device) if isinstance(device, str) else device
     dtype = compute_dtype(device) if precision == "auto" else torch.float32
-    spec = cache_key(encoder, dataset.photos, views, grid, dtype)
+    spec = cache_key(encoder, dataset.photos, views, grid, dtype, Path(out))
     batch_size = batch_size or (16 if device.type == "cpu" else 256)
     spec["batch"] = max(1, batch_size // views)  # photos a step: each is decoded once for all views
     folder = Path(out) / hash_of(spec)

@@ -45,7 +45,8 @@ def fit(encoder: EncoderCNN, dataset: CaptionSet, out: PathLike, device: torch.d
     assert layer.bias is not None
     nn.init.zeros_(layer.weight)  # the key must not depend on its earlier weights
     nn.init.zeros_(layer.bias)
-    spec = cache_key(encoder, dataset.photos, 1, True, torch.float32) | {"pca": layer.out_channels}
+    spec = cache_key(encoder, dataset.photos, 1, True, torch.float32, Path(out))
+    spec["pca"] = layer.out_channels
     path = Path(out) / f"pca-{hash_of(spec)}.npz"
     if distributed.rank() == 0 and not path.exists():
         components, mean, explained = principal_components(

@@ -116,8 +116,9 @@ def cached_views(encoder: Any, captions: CaptionSet, out: Path) -> int:
         except LOAD_ERRORS:
             continue
         if (cache.spec["backbone"], len(cache)) != (encoder.backbone.name, len(captions.photos)):
-            continue  # reading all photos for the key can be saved
-        key = cache_key(encoder, captions.photos, cache.views, cache.spec["grid"], dtype)
+            continue
+        grid, views = cache.spec["grid"], cache.views
+        key = cache_key(encoder, captions.photos, views, grid, dtype, out)
         if cache.is_complete and key.items() <= cache.spec.items():
             return cache.views
     return 1
