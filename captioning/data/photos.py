@@ -56,9 +56,11 @@ class PhotoTransform:
     def __call__(self, photo: Image.Image, seed: object = None) -> Tensor:
         return self.normalize(self.resize_and_crop(photo, seed))
 
-    def resize_and_crop(self, photo: Image.Image, seed: object = None) -> Tensor:
-        """Return the image as uint8 (3, crop, crop), a quarter of the bytes of float32."""
-        pixels = torch.from_numpy(np.array(photo)).permute(2, 0, 1)[None]  # (1, 3, H, W)
+    def resize_and_crop(self, photo: Image.Image | Tensor, seed: object = None) -> Tensor:
+        """PIL image or uint8 (3, H, W) -> uint8 (3, crop, crop), a quarter of float32's bytes"""
+        if not isinstance(photo, Tensor):
+            photo = torch.from_numpy(np.array(photo)).permute(2, 0, 1)
+        pixels = photo[None]  # (1, 3, H, W)
         if not self.train:
             return squash(pixels, self.crop)
         rng = random.Random(seed if seed is None else str(seed))
@@ -78,7 +80,10 @@ class PhotoTransform:
 
 def squash(pixels: Tensor, side: int) -> Tensor:
     """uint8 (1, 3, H, W) -> uint8 (3, side, side); where it shrinks, pixels are averaged"""
-    return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
+    if not pixels.is_cuda:
+        return F.interpolate(pixels, (side, side), mode="bilinear", antialias=True)[0]
+    resized = F.interpolate(pixels.float(), (side, side), mode="bilinear", antialias=True)[0]
+    return resized.round().to(torch.uint8)  # a GPU resizes floats only
 
 
 transform_test = PhotoTransform()

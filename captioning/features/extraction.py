@@ -14,17 +14,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import Tensor
 
 from captioning import distributed
 from captioning.data.coco import CaptionSet, Photo
-from captioning.data.photos import read_photo
 from captioning.device import compute_dtype, get_device, parallel_map
 from captioning.features.cache import (
     CACHE_HINT,
     FeatureCache,
     RowWriter,
-    base_view,
     cache_key,
     hash_of,
     open_or_create,
@@ -32,6 +29,7 @@ from captioning.features.cache import (
     transform_of,
 )
 from captioning.features.fast_network import FastBackbone
+from captioning.features.views import GpuViewReader, ViewReader
 from captioning.files import PathLike, exclusive, readable_write_errors
 from captioning.safe_load import LOAD_ERRORS
 from captioning.text import plural
@@ -50,6 +48,7 @@ def extract_features(
     device: str | torch.device = "auto",
     batch_size: int | None = None,
     precision: str = "auto",
+    jpeg_decoder: str = "cpu",
 ) -> FeatureCache:
     """Return the features of every photo of `dataset`, computed unless `out` has them already.
 
@@ -57,6 +56,7 @@ def extract_features(
     batch_size  images given to the network at once (16; on a GPU 256); part of what makes the
                 result repeatable
     precision   "auto" (bfloat16 where it is fast) or "float32"
+    jpeg_decoder  "cpu", or "gpu": JPEG files are decoded on `device`, other rounding included
 
     An interrupted extraction continues where it stopped, with the same bytes in the end, whatever
     the number of processes. A photo that cannot be read is reported and left out. Memory does not
@@ -68,6 +68,8 @@ def extract_features(
     dtype = compute_dtype(device) if precision == "auto" else torch.float32
     spec = cache_key(encoder, dataset.photos, views, grid, dtype, Path(out))
     batch_size = batch_size or (16 if device.type == "cpu" else 256)
+    if jpeg_decoder == "gpu":
+        spec["jpeg_decoder"] = jpeg_decoder
     spec["batch"] = max(1, batch_size // views)  # photos a step: each is decoded once for all views
     folder = Path(out) / hash_of(spec)
     distributed.check_in_sync(spec, "photos and network")
@@ -124,31 +126,6 @@ def fill_from_grid(folder: Path, grid_folder: Path) -> None:
     save_progress(folder, cache.spec, len(cache), grid_cache.unreadable)
 
 
-class ViewReader:
-    """Row of a photo -> its views (views, 3, crop, crop) uint8, or why it cannot be read."""
-
-    def __init__(self, encoder: EncoderCNN, photos: list[Photo], views: int):
-        self.photos, self.views = photos, views
-        self.base, self.tta = base_view(encoder, views)
-        self.random = transform_of(encoder, train=True)
-
-    def __call__(self, row: int) -> Tensor | str:
-        path = self.photos[row].path
-        try:
-            photo = read_photo(path, min_side=self.base.min_side)
-        except (OSError, ValueError) as error:
-            return str(error)
-        crops = [self.base.resize_and_crop(photo)]
-        crops += [
-            self.random.resize_and_crop(photo, (path.name, view)) for view in range(1, self.views)
-        ]
-        return torch.stack(crops)
-
-    def black(self) -> Tensor:
-        """Return what stands for a photo that cannot be read."""
-        return torch.zeros(self.views, 3, self.base.crop, self.base.crop, dtype=torch.uint8)
-
-
 def fill_cache(
     cache: FeatureCache,
     encoder: EncoderCNN,
@@ -162,7 +139,12 @@ def fill_cache(
     """
     spec, unreadable = cache.spec, dict(cache.unreadable)
     views, step = spec["views"], spec["batch"]
-    reader = ViewReader(encoder, photos, views)
+    on_gpu = spec.get("jpeg_decoder") == "gpu"
+    reader = (
+        GpuViewReader(encoder, photos, views, device)
+        if on_gpu
+        else ViewReader(encoder, photos, views)
+    )
     backbone = FastBackbone(
         encoder.backbone, device, dtype, step * views, len(photos) * views, reader.tta
     )
@@ -172,7 +154,7 @@ def fill_cache(
     with RowWriter(cache) as writer:
         for number, rows in enumerate(rounds, 1):
             done = min(cache.done + number * step * distributed.world_size(), len(photos))
-            crops = list(read_views(rows, read_ahead, reader, unreadable))
+            crops = list(reader.batch(rows, read_ahead, unreadable))
             if crops:
                 images = reader.base.normalize(torch.cat(crops).to(device))
                 features = backbone(images, spec["grid"]).half().cpu().numpy()
@@ -193,18 +175,6 @@ def own_batches(first: int, count: int, step: int) -> list[range]:
     together = step * distributed.world_size()
     starts = [start + step * distributed.rank() for start in range(first, count, together)]
     return [range(start, max(start, min(start + step, count))) for start in starts]
-
-
-def read_views(
-    rows: range, read_ahead: Iterator[Tensor | str], reader: ViewReader, unreadable: dict[int, str]
-) -> Iterator[Tensor]:
-    """Yield the views of each row; a photo that cannot be read is noted, and counts as black."""
-    for row in rows:
-        crops = next(read_ahead)
-        if isinstance(crops, str):
-            unreadable[row] = crops
-            crops = reader.black()
-        yield crops
 
 
 class Progress:

@@ -68,6 +68,8 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         None,
         "folder for the feature caches; by default the folder features inside each data folder",
     )
+    jpeg_decoder: str = option("cpu", "what decodes JPEG files for cached features; gpu: CUDA",
+                               ("cpu", "gpu"))  # fmt: skip
     feature_order: str = option(
         "auto", "order in which an epoch reads cached features: random, or shards (neighbors "
         "together, nearly in the order of the files); auto: shards where they exceed the memory",

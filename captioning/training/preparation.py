@@ -157,7 +157,13 @@ def cache_dir(config: TrainConfig, folder: str) -> Path:
 def extract_all(
     config: TrainConfig, encoder: EncoderCNN, sets: dict[str, CaptionSet], views: int
 ) -> list[FeatureCache]:
-    """Return the features of each folder by one encoder."""
+    """Return the features of each folder by one encoder.
+
+    Raises ValueError where a GPU is to decode the photos and there is none.
+    """
+    device = device_of(encoder)
+    if config.jpeg_decoder == "gpu" and device.type != "cuda":
+        raise ValueError("--jpeg-decoder gpu needs a GPU of NVIDIA (CUDA); leave it out.")
     return [
         extract_features(
             encoder,
@@ -165,8 +171,9 @@ def extract_all(
             cache_dir(config, folder),
             views=views,
             grid=config.grid,
-            device=device_of(encoder),
+            device=device,
             precision=config.precision,
+            jpeg_decoder=config.jpeg_decoder,
         )
         for folder, captions in sets.items()
     ]

@@ -7,7 +7,7 @@ photos_read   list that receives the name of each photo which `extract_features`
 import pytest
 
 from captioning.data.photos import read_photo
-from captioning.features import extraction
+from captioning.features import views
 from model import EncoderCNN
 from tests.helpers import EMBED
 
@@ -26,5 +26,5 @@ def photos_read(monkeypatch) -> list:
         seen.append(path.name)
         return read_photo(path, **options)
 
-    monkeypatch.setattr(extraction, "read_photo", record)
+    monkeypatch.setattr(views, "read_photo", record)
     return seen

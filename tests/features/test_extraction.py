@@ -15,6 +15,7 @@ from captioning.data.photos import read_photo
 from captioning.evaluation.scores import evaluate
 from captioning.features import cache as cache_module
 from captioning.features import extraction
+from captioning.features import views as views_module
 from captioning.features.cache import FeatureCache, transform_of
 from captioning.features.extraction import extract_features
 from captioning.inference.search import greedy
@@ -173,7 +174,7 @@ def test_an_interrupted_extraction_continues_with_the_same_bytes(
                 raise KeyboardInterrupt
             return read_photo(path, **options)
 
-        monkeypatch.setattr(extraction, "read_photo", read)
+        monkeypatch.setattr(views_module, "read_photo", read)
         with pytest.raises(KeyboardInterrupt):
             extract_features(pooled, captions, tmp_path / "cut", **options)
     [folder] = (path for path in (tmp_path / "cut").iterdir() if path.is_dir())
@@ -184,7 +185,7 @@ def test_an_interrupted_extraction_continues_with_the_same_bytes(
         read_again.append(path.name)
         return read_photo(path, **options)
 
-    monkeypatch.setattr(extraction, "read_photo", record)
+    monkeypatch.setattr(views_module, "read_photo", record)
     extract_features(pooled, captions, tmp_path / "cut", **options)
     assert 0 < len(read_again) < 12
     names = sorted(path.name for path in whole.folder.iterdir())
