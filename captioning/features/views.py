@@ -12,7 +12,6 @@ from collections.abc import Iterator
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.io import ImageReadMode, decode_jpeg
 
 from captioning.data.coco import Photo
 from captioning.data.decode import TURNS, open_photo
@@ -91,6 +90,8 @@ class GpuViewReader(ViewReader):
     def batch(
         self, rows: range, read_ahead: Iterator[Tensor | str], unreadable: dict[int, str]
     ) -> Iterator[Tensor]:
+        from torchvision.io import ImageReadMode, decode_jpeg  # takes a second to import
+
         found = {row: next(read_ahead) for row in rows}
         files = {row: file for row, file in found.items() if _is_file(file)}
         try:

@@ -8,11 +8,11 @@ import shutil
 import numpy as np
 import pytest
 import torch
+import torchvision.io
 from PIL import Image
 
 from captioning.data.coco import read_captions
 from captioning.data.photos import squash
-from captioning.features import views as views_module
 from captioning.features.extraction import extract_features
 from captioning.features.views import GpuViewReader
 from tests.helpers import write_data
@@ -22,13 +22,13 @@ from train import train
 @pytest.fixture
 def sent(monkeypatch) -> list:
     """Return a list that receives the number of files in each batch that the GPU is to decode."""
-    numbers, decode = [], views_module.decode_jpeg
+    numbers, decode = [], torchvision.io.decode_jpeg
 
     def record(files, *args, **options):
         numbers.append(len(files))
         return decode(files, *args, **options)
 
-    monkeypatch.setattr(views_module, "decode_jpeg", record)
+    monkeypatch.setattr(torchvision.io, "decode_jpeg", record)
     return numbers
 
 

@@ -24,6 +24,7 @@ import torch
 
 from captioning.features import extraction
 from captioning.features.cache import FeatureCache
+from captioning.features.checksums import LIST
 from captioning.models.classifiers import resolve_weights
 from captioning.safe_load import safe_load
 from captioning.training.config import TrainConfig
@@ -89,7 +90,8 @@ def outcome(config: TrainConfig) -> dict[str, object]:
     root, out = Path(config.data), Path(config.out)
     found: dict[str, object] = {}
     for path in sorted((root / "features").rglob("*.*")):
-        found[path.name + path.parent.name] = path.read_bytes()
+        if path.name != LIST:  # it has the paths and times of the photos
+            found[path.name + path.parent.name] = path.read_bytes()
     for path in sorted(out.rglob("*coder*.pkl")):
         content = safe_load(path)
         flat = {name: tensor.numpy().tobytes() for name, tensor in content["state_dict"].items()}
