@@ -17,6 +17,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from captioning.data.coco import find_split, has_split, read_captions
 from captioning.data.layout import write_layout
 from captioning.data.sources import Collection, SourcePhoto
@@ -83,9 +85,12 @@ def store_half(pair: Path, out: Path) -> None:
     """Copy a pair of files with its weights in half precision; loading makes them float32 again."""
     for part in ("encoder", "decoder"):
         content = load_part(pair / f"{part}.pkl", part)
-        state = content["state_dict"]
+        halves: dict[int, Tensor] = {}  # tied weights stay one tensor, and are saved once
         content["state_dict"] = {
-            k: v.half() if v.is_floating_point() else v for k, v in state.items()
+            name: halves.setdefault(weight.data_ptr(), weight.half())
+            if weight.is_floating_point()
+            else weight
+            for name, weight in content["state_dict"].items()
         }
         out.mkdir(parents=True, exist_ok=True)
         save(out / f"{part}.pkl", content)

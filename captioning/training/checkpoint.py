@@ -106,6 +106,9 @@ def load_checkpoint(folder: PathLike, config: TrainConfig | None = None) -> Save
         raise ValueError(
             f"{path} is not a checkpoint of this version of the course; train.py writes them."
         )
+    # an option that is newer than the checkpoint had no effect on its run, as by default
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    content["config"] = defaults | content["config"]
     if config and config.feature_order == "auto":  # as the run began
         config.feature_order = content["config"]["feature_order"]
     free = set(FREE_TO_CHANGE)
@@ -139,7 +142,7 @@ def _is_progress(value: object) -> bool:
 
 def _is_config(value: object) -> bool:
     names = {f.name for f in dataclasses.fields(TrainConfig)}
-    if not isinstance(value, dict) or value.keys() != names:
+    if not isinstance(value, dict) or not value or not value.keys() <= names:
         return False
     return all(isinstance(part, PLAIN) for part in value.values())
 

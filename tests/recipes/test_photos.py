@@ -10,6 +10,7 @@ from captioning.inference.captioner import Captioner
 from captioning.training.config import TrainConfig
 from recipes.photos import OPTIONS, mix, store_half
 from tests.helpers import write_data
+from train import train
 
 
 def test_even_ids_choose_and_odd_ids_are_kept_for_the_test(tmp_path):
@@ -44,6 +45,15 @@ def test_half_precision_halves_the_files_and_keeps_the_captions(run, weights, da
         paths = [photo.path for photo in read_captions(data, "val").photos]
         captions.append([best.logprob for (best,) in captioner.caption(paths)])
     assert captions[1] == pytest.approx(captions[0], abs=0.05)
+
+
+def test_tied_weights_are_stored_once(config_of, tmp_path):
+    train(
+        config_of(tmp_path / "run", num_epochs=1, tie_weights=True, embed_size=48, hidden_size=48)
+    )
+    store_half(tmp_path / "run" / "best", tmp_path)
+    state = torch.load(tmp_path / "decoder.pkl", weights_only=True)["state_dict"]
+    assert state["word_embedding.weight"].data_ptr() == state["output.weight"].data_ptr()
 
 
 def test_its_options_are_those_of_a_run():

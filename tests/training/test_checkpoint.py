@@ -62,6 +62,20 @@ def test_a_finished_run_may_be_made_longer(config_of, tmp_path):
     assert_equal(pairs(tmp_path / "two"), pairs(tmp_path / "whole"))
 
 
+def test_a_checkpoint_that_is_older_than_an_option_resumes(config_of, tmp_path):
+    train(config_of(tmp_path, num_epochs=1))
+    path = tmp_path / "checkpoint.pkl"
+    content = torch.load(path, weights_only=True)
+    del content["config"]["jpeg_decoder"]
+    torch.save(content, path)
+    history = train(config_of(tmp_path, num_epochs=2, resume=True))
+    assert [row["epoch"] for row in history] == [1, 2]
+    content["config"]["unknown"] = 1
+    torch.save(content, path)
+    with pytest.raises(ValueError, match="not a checkpoint of this version"):
+        train(config_of(tmp_path, num_epochs=2, resume=True))
+
+
 def test_resuming_with_other_options_is_refused(config_of, tmp_path):
     train(config_of(tmp_path, num_epochs=1))
     for changed in ({"hidden_size": 20}, {"seed": 3}, {"optimizer": "sgd"}, {"lr": 1.0}):
