@@ -33,6 +33,7 @@ from vocabulary import Vocabulary
 
 SEARCH_BATCH = 64  # photos whose captions are searched together
 ENCODE_BATCH = 8  # images given to the network at once
+SILENCE = 0.1  # weighs like a label of this probability; see Caption.trust
 TOY_WARNING = (
     "this captioner has only ever seen drawn scenes; for photographs choose the captioner photos, "
     "or train one (README, 'Training on photographs')."
@@ -50,12 +51,17 @@ class Caption:
 
     @property
     def trust(self) -> float:
-        """Familiarity of the photo plus score of the caption, in nats; nan where one is missing.
+        """How likely the caption is to be right, in nats: only its order means anything.
 
-        The first says whether the decoder has read captions of such photos, the second how sure it
-        is of this one. Together they rank captions by how likely they are to be right.
+        The sum of the photo's familiarity, of log p of the caption, and of log(p + SILENCE), where p
+        is the probability of the image network's labels that the caption names. So three things
+        count: whether the decoder has read captions of such photos, how sure it is of this one, and
+        whether it says what the image network sees. nan where the captioner has no familiarity.
         """
-        return self.judgment.familiarity + self.score if self.judgment else float("nan")
+        if self.judgment is None:
+            return float("nan")
+        named = self.judgment.named_in(self.text)
+        return self.judgment.familiarity + self.logprob + math.log(named + SILENCE)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the fields as JSON can hold them: a drawn caption has no score, null in JSON."""

@@ -45,6 +45,14 @@ class Judgment:
     is_familiar: bool
     labels: tuple[tuple[str, float], ...]
 
+    def named_in(self, caption: str) -> float:
+        """Return the probability of those labels of which the caption has a word."""
+        words = {word.rstrip("s") for word in caption.lower().split()}
+        has = [
+            words & {word.rstrip("s") for word in name.lower().split()} for name, _ in self.labels
+        ]
+        return sum(p for (_, p), shared in zip(self.labels, has, strict=True) if shared)
+
     def __str__(self) -> str:
         names = ", ".join(name for name, _ in self.labels)
         if self.is_familiar:

@@ -8,10 +8,10 @@ from PIL import Image
 from torch import nn
 
 from captioning.data.album import find
-from captioning.inference.captioner import Captioner
+from captioning.inference.captioner import Caption, Captioner
 from captioning.inference.serialization import load_pair, save_pair
 from captioning.models.config import EncoderConfig
-from captioning.models.familiarity import Familiarity, familiarity, fit, restore
+from captioning.models.familiarity import Familiarity, Judgment, familiarity, fit, restore
 from captioning.safe_load import safe_load
 from model import EncoderCNN, make_decoder
 from train import train
@@ -132,3 +132,13 @@ def test_training_finds_it_from_cached_features(config_of, tmp_path):
     captioner = Captioner.load(tmp_path / "encoder-1.pkl", tmp_path / "decoder-1.pkl", device="cpu")
     [[cat]] = captioner.caption([find("chelsea").path])
     assert not cat.judgment.is_familiar  # it has learned from colored balls and boxes
+
+
+def test_a_caption_that_names_what_the_image_network_sees_is_trusted_more():
+    labels = (("Egyptian cat", 0.5), ("tiger cat", 0.2), ("bath towel", 0.1))
+    judgment = Judgment(-8.0, False, labels)
+    named = {"two cats asleep": 0.7, "a dog on a towel": 0.1, "a catalog": 0.0, "": 0.0}
+    for text, probability in named.items():
+        assert judgment.named_in(text) == pytest.approx(probability)
+    right, wrong = (Caption(text, -1.0, -3.0, (), judgment) for text in ("a cat", "a boy"))
+    assert right.trust - wrong.trust == pytest.approx(math.log(0.8 / 0.1))
