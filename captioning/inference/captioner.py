@@ -53,10 +53,9 @@ class Caption:
     def trust(self) -> float:
         """How likely the caption is to be right, in nats: only its order means anything.
 
-        The sum of the photo's familiarity, of log p of the caption, and of log(p + SILENCE), where p
-        is the probability of the image network's labels that the caption names. So three things
-        count: whether the decoder has read captions of such photos, how sure it is of this one, and
-        whether it says what the image network sees. nan where the captioner has no familiarity.
+        Familiarity of the photo + log p of the caption + log(p of named labels + SILENCE). So three
+        things count: whether the decoder has read captions of such photos, how sure it is of this
+        one, and whether it names what the image network sees. nan without a familiarity.
         """
         if self.judgment is None:
             return float("nan")
