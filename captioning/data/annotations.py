@@ -96,7 +96,8 @@ def read_annotations(path: PathLike) -> Annotations:
     if found is None and path.name.startswith("image_info"):
         found = []
     entries = parse_entries(path, found, image_id=ID_TYPES, caption=str)
-    captions = [(official_id(entry["image_id"]), entry["caption"]) for entry in entries]
+    ids = {value: official_id(value) for value in {entry["image_id"] for entry in entries}}
+    captions = [(ids[entry["image_id"]], entry["caption"]) for entry in entries]
     licenses = content.get("licenses")
     return Annotations(path, images, captions, licenses if isinstance(licenses, list) else [])
 
