@@ -94,10 +94,11 @@ class GpuViewReader(ViewReader):
 
         found = {row: next(read_ahead) for row in rows}
         files = {row: file for row, file in found.items() if _is_file(file)}
-        try:
-            decoded = decode_jpeg(list(files.values()), ImageReadMode.RGB, device=self.device)
+        contents = list(files.values())
+        try:  # torchvision refuses an empty list
+            decoded = decode_jpeg(contents, ImageReadMode.RGB, self.device) if files else []
         except RuntimeError:  # one of them is broken: the CPU finds out which
-            found |= {row: super().__call__(row) for row in files}
+            found |= {row: ViewReader.__call__(self, row) for row in files}
         else:
             found |= zip(files, map(self.crops, files, decoded), strict=True)
         for row in rows:
