@@ -135,10 +135,10 @@ def beam_search(
     finished_beams: list[tuple[Tensor, Tensor, int]] = []  # of each step: (B, K), (R, T), length
 
     for length in range(1, max_words + 1):
-        logits, state, _ = decoder.step(word, state)
+        logits, new_state, _ = decoder.step(word, state)
         next_logprobs = next_word_logprobs(logits, words, suppress_unk, no_repeat_ngram_size)
         logprob, parent, word = _expand(logprob, next_logprobs, free_places)
-        words, state = words[parent], tuple(part[parent] for part in state)
+        words, state = words[parent], _reorder(state, new_state, parent)
         ended_logprob, logprob, free_places = _finish(logprob, word, free_places)
         finished_beams.append((ended_logprob, words, length))
         words = torch.cat([words, word[:, None]], dim=1)
@@ -146,6 +146,16 @@ def beam_search(
             break
     finished_beams.append((logprob, words, length))  # cut off by the limit
     return _rank(finished_beams, alpha, n_best)
+
+
+def _reorder(state: State, new_state: State, parent: Tensor) -> State:
+    """The state of the captions that continue; parent (R,): the row that each one continues.
+
+    What a step returns as it got it, like the keys and values of the places, belongs to the image.
+    All rows of its beam hold the same, so their order does not matter, and nothing is copied.
+    """
+    pairs = zip(state, new_state, strict=True)
+    return tuple(new if new is old else new[parent] for old, new in pairs)
 
 
 def _expand(

@@ -7,7 +7,8 @@
     init_weights(decoder, embedding=..., recurrent=..., output=...)   xavier, kaiming or default
 
 Search, tests, page and export are each written once, against these three calls. The state is a
-tuple whose every tensor begins with the batch, so one indexing rule reorders a beam.
+tuple whose every tensor begins with the batch, so one indexing rule reorders a beam. A tensor that
+`step` hands on as it got it belongs to the image, so all captions of its beam share what it says.
 """
 
 from collections.abc import Callable

@@ -12,7 +12,7 @@ import torch
 
 from captioning.inference.sampling import sample
 from captioning.inference.search import Hypothesis, attention_weights, beam_search, greedy
-from tests.helpers import VOCAB, every_decoder, make, random_features
+from tests.helpers import VOCAB, every_decoder, make, random_features, with_attention
 
 END, UNK, PAD = 1, 2, 3
 
@@ -88,6 +88,32 @@ def test_finished_and_unfinished_captions_compete():
     assert {h.finished for h in best} == {True, False}
     shorter = [h[0] for h in beam_search(decoder, random_features(40), 200, 0.0, MAX_WORDS)]
     assert sum(len(h.words) for h in shorter) < sum(len(h.words) for h in best)
+
+
+@with_attention
+def test_what_belongs_to_the_image_is_copied_once_a_search_and_not_once_a_word(name):
+    """Keys and values of the places are most of the state; the captions stay the same."""
+    decoder, features = make(name), random_features(3)
+    found = beam_search(decoder, features, 5, max_words=7, n_best=5)
+    seen: list[tuple[torch.Tensor, ...]] = []
+
+    class Spy:
+        start = staticmethod(decoder.start)
+
+        def step(self, word, state):
+            seen.append(state)
+            return decoder.step(word, state)
+
+    class Copying(Spy):  # nothing can be told from what it returns
+        def step(self, word, state):
+            logits, state, attention = decoder.step(word, state)
+            return logits, tuple(part.clone() for part in state), attention
+
+    assert beam_search(Spy(), features, 5, max_words=7, n_best=5) == found
+    kept = [all(state[i] is seen[0][i] for state in seen) for i in range(len(seen[0]))]
+    assert len(seen) == 7
+    assert 0 < sum(kept) < len(kept)
+    assert beam_search(Copying(), features, 5, max_words=7, n_best=5) == found
 
 
 @every_decoder
