@@ -65,6 +65,7 @@ class EncoderCNN(nn.Module):
     pca             principal components kept of each place (captioning/features/pca.py); 0: all
     image_size      side in pixels of the square that the network sees; 0: as in its training
     tta             test-time augmentation: see the photo larger and also mirrored
+    tta_scale       with tta, above 1: see both also this many times larger
 
     `train()` never reaches the backbone: its BatchNorm layers would replace the statistics of a
     million photos by those of a small batch, and drift.
@@ -81,14 +82,18 @@ class EncoderCNN(nn.Module):
         pca: int = 0,
         image_size: int = 0,
         tta: bool = False,
+        tta_scale: float = 1.0,
     ):
         super().__init__()
-        self.backbone = Backbone(backbone, weights, grid, pca, image_size, tta, backbone_layer)
+        self.backbone = Backbone(
+            backbone, weights, grid, pca, image_size, tta, backbone_layer, tta_scale
+        )
         self.embed = StandardizedLinear(self.backbone.grid_size, embed_size)
         name = self.backbone.weights_name
         self.config = EncoderConfig(
-            embed_size, backbone, name, grid, backbone_layer, fine_tune_from, pca, image_size, tta
-        )
+            embed_size, backbone, name, grid, backbone_layer, fine_tune_from, pca, image_size, tta,
+            tta_scale,
+        )  # fmt: skip
         self.familiarity: Familiarity | None = None  # with the training photos; set by train.py
         if fine_tune_from:
             children = dict(self.backbone.children_in_order())

@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.common import report
 from captioning.data.photos import read_photo
 from captioning.files import cli_errors, read_json
-from captioning.inference.attention_maps import places_of, weights_to_maps
+from captioning.inference.attention_maps import views_and_places, weights_to_maps
 from captioning.inference.captioner import Captioner
 from captioning.inference.search import attention_weights, greedy
 from vocabulary import tokenize
@@ -84,7 +84,7 @@ def named_attention(
         for position, thing in named_things(text, record):
             left, top, right, bottom = box_fractions(thing, photo.size)
             if MIN_BOX <= (right - left) * (bottom - top) <= MAX_BOX:
-                maps = weights_to_maps(attention, places_of(captioner))
+                maps = weights_to_maps(attention, views_and_places(captioner))
                 found.append((maps[position], (left, top, right, bottom)))
     return found
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from model import EncoderCNN, EncoderGroup, make_decoder
 from tests.helpers import (
@@ -39,7 +40,23 @@ def test_tta_adds_the_places_of_the_mirrored_photo(encoder, weights):
         48,
     )
     assert doubled.backbone.places == 2 * 16  # 56 pixels give 4 x 4 places
-    assert doubled.backbone.to("meta").map_size(48, True)[2:] == (6, 3)  # on any device
+    assert doubled.backbone.to("meta").map_size(48, (1,))[2:] == (6, 3)  # on any device
+
+
+def test_tta_scale_adds_the_places_of_a_larger_photo(weights):
+    options = {"weights": str(weights), "grid": True, "tta": True}
+    mirrored, larger = EncoderCNN(EMBED, **options), EncoderCNN(EMBED, **options, tta_scale=1.5)
+    images = random_images()  # 48 pixels give 3 x 3 places, 72 give 5 x 5
+    grid = larger.backbone(images)
+    assert grid.shape[1:] == (4 * 9, 128)
+    assert_close(grid[:, :18], mirrored.backbone(images))
+    at_72 = mirrored.backbone.network(F.interpolate(images, size=(72, 72), mode="bilinear"))
+    assert at_72.shape[2:] == (5, 5)
+    at_72 = F.interpolate(at_72, size=(3, 3), mode="bilinear")
+    assert_close(grid[:, 18:27], at_72.flatten(2).transpose(1, 2))
+    assert larger.backbone.views == 4
+    assert larger.backbone.places == 4 * 16  # of an image of 56 pixels
+    assert EncoderCNN(EMBED, weights=str(weights), tta_scale=1.5).backbone.views == 1  # no tta
 
 
 def test_the_places_of_a_group_are_those_of_its_encoders(both):

@@ -51,14 +51,14 @@ def transform_of(encoder: EncoderCNN, train: bool = False) -> PhotoTransform:
     return PhotoTransform(**{**sizes, "train": train})
 
 
-def base_view(encoder: EncoderCNN, views: int) -> tuple[PhotoTransform, bool]:
-    """Return the transform of view 0, and whether test-time augmentation applies to it.
+def base_view(encoder: EncoderCNN, views: int) -> tuple[PhotoTransform, tuple[float, ...]]:
+    """Return the transform of view 0, and the scales of its test-time augmentation.
 
     A single view is what inference sees; among several, view 0 has the size of the random crops.
     """
     if views == 1:
-        return transform_of(encoder), encoder.backbone.tta
-    return dataclasses.replace(transform_of(encoder, train=True), train=False), False
+        return transform_of(encoder), encoder.backbone.scales
+    return dataclasses.replace(transform_of(encoder, train=True), train=False), ()
 
 
 class FeatureCache:
@@ -164,12 +164,12 @@ def cache_key(
     for path, found in zip(paths, checksums(paths, out), strict=True):
         line = f"{path.name}\0{found}\n"
         names.update(line.encode(errors="surrogatepass"))
-    transform, tta = base_view(encoder, views)
+    transform, scales = base_view(encoder, views)
     return {
         "backbone": encoder.backbone.name,
         "weights": encoder.backbone.fingerprint(with_pca=True),
         "transform": dataclasses.asdict(transform),
-        "tta": tta,
+        "tta": list(scales) if len(scales) > 1 else bool(scales),
         "photos": names.hexdigest()[:16],
         "count": len(photos),
         "views": views,
@@ -195,8 +195,8 @@ def open_or_create(folder: Path, spec: Spec, encoder: EncoderCNN) -> None:
     except LOAD_ERRORS as error:
         message = short_message(error)
         print(f"the features in {folder} are broken ({message}); computing them again")
-    transform, tta = base_view(encoder, spec["views"])
-    _, size, height, width = encoder.backbone.map_size(transform.crop, tta)
+    transform, scales = base_view(encoder, spec["views"])
+    _, size, height, width = encoder.backbone.map_size(transform.crop, scales)
     shape = (spec["count"], spec["views"], *([height * width] if spec["grid"] else []), size)
     require_space(folder, 2 * math.prod(shape))
     with readable_write_errors(folder, CACHE_HINT):

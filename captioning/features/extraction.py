@@ -146,7 +146,7 @@ def fill_cache(
         else ViewReader(encoder, photos, views)
     )
     backbone = FastBackbone(
-        encoder.backbone, device, dtype, step * views, len(photos) * views, reader.tta
+        encoder.backbone, device, dtype, step * views, len(photos) * views, reader.scales
     )
     rounds = own_batches(cache.done, len(photos), step)
     read_ahead = parallel_map(reader, [row for rows in rounds for row in rows])

@@ -9,7 +9,7 @@ Cosine similarity to the features of plain float32 is above 0.999.
 
 import copy
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -72,7 +72,7 @@ class FastBackbone:
                 batch and a compiled network is compiled for it, so there the last batch is filled
                 up with black images: a photo's features do not depend on the rest of its batch
     num_images  how many images will come: from COMPILE_FROM on the network is compiled
-    tta         test-time augmentation, if not as the backbone itself does
+    scales      of test-time augmentation, if not as the backbone itself has them; (): none
     skip_pca    stop before the backbone's last layer, `pca`
     """
 
@@ -83,7 +83,7 @@ class FastBackbone:
         dtype: torch.dtype,
         batch_size: int,
         num_images: int = 0,
-        tta: bool | None = None,
+        scales: Sequence[float] | None = None,
         skip_pca: bool = False,
     ):
         keep_freed_memory()
@@ -94,7 +94,7 @@ class FastBackbone:
             torch.compile(fast, dynamic=False, options={"freezing": True}) if compiles else fast
         )
         self.device, self.batch_size, self.grid = device, batch_size, backbone.grid
-        self.tta = backbone.tta if tta is None else tta
+        self.scales = backbone.scales if scales is None else scales
         self.fixed_batch = compiles or dtype != torch.float32
 
     @torch.inference_mode()
@@ -110,5 +110,5 @@ class FastBackbone:
         if self.fixed_batch and missing:
             images = torch.cat([images, images.new_zeros(missing, *images.shape[1:])])
         images = images.contiguous(memory_format=torch.channels_last)
-        maps = feature_maps(self.network, images, self.tta)
+        maps = feature_maps(self.network, images, self.scales)
         return maps_to_grid(maps[: self.batch_size - missing], grid)

@@ -83,7 +83,7 @@ def sample_grid(encoder: EncoderCNN, dataset: CaptionSet, device: torch.device) 
     if not images:
         raise ValueError("none of the photos can be read: check the data.")
     backbone = FastBackbone(
-        encoder.backbone, device, torch.float32, BATCH, tta=False, skip_pca=True
+        encoder.backbone, device, torch.float32, BATCH, scales=(), skip_pca=True
     )
     return backbone(torch.stack(images), grid=True).flatten(0, 1).cpu()
 

@@ -28,7 +28,7 @@ class ViewReader:
 
     def __init__(self, encoder: EncoderCNN, photos: list[Photo], views: int):
         self.photos, self.views = photos, views
-        self.base, self.tta = base_view(encoder, views)
+        self.base, self.scales = base_view(encoder, views)
         self.random = transform_of(encoder, train=True)
 
     def __call__(self, row: int) -> Tensor | str:

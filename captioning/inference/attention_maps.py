@@ -43,7 +43,7 @@ def attention_maps(
     attention = attention_weights(captioner.decoder, captioner.features([photo]), list(words))
     if attention is None:
         return grad_cam(captioner, photo, words), False
-    return weights_to_maps(attention, places_of(captioner)), True
+    return weights_to_maps(attention, views_and_places(captioner)), True
 
 
 def grad_cam(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> Tensor:
@@ -72,38 +72,38 @@ def grad_cam(captioner: Captioner, photo: Image.Image, words: Sequence[int]) -> 
         logprobs = logits[row, row].log_softmax(dim=-1)[row, caption[0, 1:]]  # (T,)
         gradients = torch.autograd.grad(logprobs.sum(), grids)
     adds = [(g * grid.detach()).sum(-1) for g, grid in zip(gradients, grids, strict=True)]
-    return weights_to_maps(torch.cat(adds, dim=1).relu(), places_of(captioner))
+    return weights_to_maps(torch.cat(adds, dim=1).relu(), views_and_places(captioner))
 
 
-def places_of(captioner: Captioner) -> list[int]:
-    """Return how many places the grid of each backbone has."""
-    return [part.backbone.num_grid_places for part in captioner.encoder.parts]
+def views_and_places(captioner: Captioner) -> list[tuple[int, int]]:
+    """Return how many images of a photo each backbone sees, and all their places."""
+    backbones = [part.backbone for part in captioner.encoder.parts]
+    return [(backbone.views, backbone.num_grid_places) for backbone in backbones]
 
 
-def weights_to_maps(weights: Tensor, places: Sequence[int]) -> Tensor:
+def weights_to_maps(weights: Tensor, grids: Sequence[tuple[int, int]]) -> Tensor:
     """(T, P) -> (T, h, w) on the CPU, each map with maximum 1
 
-    places  of each backbone's grid, P in all: their maps are stretched to the largest and added. A
-            weight spreads over the area of its place, which is larger in a coarser grid
+    grids  `views_and_places` of each backbone, P places in all: their maps are stretched to the
+           largest and added. A weight spreads over the area of its place, which is larger in a
+           coarser grid
     """
-    grids = [_grid_map(part) for part in weights.float().cpu().split(list(places), dim=1)]
-    size = max(grid.shape[1:] for grid in grids)
+    parts = weights.float().cpu().split([places for _, places in grids], dim=1)
+    maps_of_grids = [_grid_map(part, views) for part, (views, _) in zip(parts, grids, strict=True)]
+    size = max(grid.shape[1:] for grid in maps_of_grids)
     maps = torch.zeros(len(weights), *size)
-    for grid in grids:
+    for grid in maps_of_grids:
         stretched = F.interpolate(grid[:, None], size, mode="bilinear")[:, 0]
         maps += stretched * (grid[0].numel() / maps[0].numel())
     return maps / maps.amax(dim=(1, 2), keepdim=True).clamp(min=1e-12)
 
 
-def _grid_map(weights: Tensor) -> Tensor:
-    """(T, P) of one backbone -> (T, h, w)"""
-    side = math.isqrt(weights.shape[1])
-    if side**2 == weights.shape[1]:
-        return weights.unflatten(1, (side, side))
-    # test-time augmentation: the second half belongs to the mirrored image
-    side = math.isqrt(weights.shape[1] // 2)
-    first, second = weights.unflatten(1, (2, side, side)).unbind(1)
-    return first + second.flip(-1)
+def _grid_map(weights: Tensor, views: int) -> Tensor:
+    """(T, P) of one backbone -> (T, h, w), the sum over all images that it saw of the photo"""
+    side = math.isqrt(weights.shape[1] // views)
+    maps = weights.unflatten(1, (views, side, side))
+    mirrored = maps[:, 1::2].flip(-1)  # test-time augmentation: every second image
+    return maps[:, ::2].sum(dim=1) + mirrored.sum(dim=1)
 
 
 def attention_overlay(weights: Tensor, size: tuple[int, int] = (64, 64)) -> Image.Image:

@@ -124,9 +124,10 @@ def load_ensemble(
         raise ValueError(
             "members with fine-tuned backbones cannot share one; train without --fine-tune-from."
         )
-    if len({encoder.backbone.tta for encoder in encoders}) > 1:
+    if len({encoder.backbone.scales for encoder in encoders}) > 1:
         raise ValueError(
-            "some members use test-time augmentation and some do not; train all with --tta or none."
+            "the members differ in test-time augmentation; train all with the same --tta and "
+            "--tta-scale, or none."
         )
     if len({encoder.backbone.fingerprint() for encoder in encoders}) > 1:
         raise ValueError("the members were trained on different backbones; they must share one.")

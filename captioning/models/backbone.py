@@ -9,24 +9,39 @@ and D features at each (2048); pooled means P = 1, the mean over all places.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from captioning.data.photos import PhotoTransform
 from captioning.models.efficientnet_lite import PACKAGE, SIZES, input_transform, load_package
 
+resize = functools.partial(F.interpolate, mode="bilinear")
 
-def feature_maps(network: Callable[[Tensor], Tensor], images: Tensor, tta: bool) -> Tensor:
-    """images (B, 3, H, W) -> maps (B, D, h, w); with `tta` the mirrored image's maps follow: 2 h"""
-    if not tta:
+
+def feature_maps(
+    network: Callable[[Tensor], Tensor], images: Tensor, scales: Sequence[float] = ()
+) -> Tensor:
+    """images (B, 3, H, W) -> maps (B, D, h, w)
+
+    With n `scales`, for test-time augmentation, each image is seen so many times as large, and
+    mirrored as well: 2 n maps of the first one's size, one below the other, (B, D, 2 n h, w).
+    """
+    if not scales:
         return network(images)
-    return torch.cat([network(images), network(images.flip(-1))], dim=2)
+    maps: list[Tensor] = []
+    for scale in scales:
+        larger = images if scale == 1 else resize(images, scale_factor=scale)
+        maps += [network(larger), network(larger.flip(-1))]
+    size = maps[0].shape[-2:]
+    return torch.cat([part if part.shape[-2:] == size else resize(part, size) for part in maps], 2)
 
 
 def maps_to_grid(maps: Tensor, grid: bool) -> Tensor:
@@ -49,6 +64,8 @@ class Backbone(nn.Module):
     tta         test-time augmentation: see the photo at the size from which training crops its
                 windows, so that objects are as large as they were there (Touvron et al. 2019,
                 arXiv:1906.06423), and its mirror image as well; the places of both count
+    tta_scale   with tta, and above 1: see both also this many times larger, and count the places of
+                all four
     layer       where the classifier is cut, by torchvision's name ("classifier.4" for the 4,096
                 fully connected features of VGG-16); None: at its last feature map
     """
@@ -62,9 +79,11 @@ class Backbone(nn.Module):
         image_size: int = 0,
         tta: bool = False,
         layer: str | None = None,
+        tta_scale: float = 1.0,
     ):
         super().__init__()
-        self.name, self.grid, self.tta = name, grid, tta
+        self.name, self.grid = name, grid
+        self.scales = tuple(sorted({1.0, tta_scale})) if tta else ()
         if weights and name in SIZES and weights.startswith("IMAGENET1K"):
             weights = PACKAGE
         self.weights_name = Path(weights).name if weights else None
@@ -77,13 +96,18 @@ class Backbone(nn.Module):
         if tta:
             self.transform["crop"] = self.transform["resize"]
         self.network = network.eval().requires_grad_(False)
-        _, self.grid_size, height, width = self.map_size(self.transform["crop"], tta)
+        _, self.grid_size, height, width = self.map_size(self.transform["crop"], self.scales)
         self.num_grid_places = height * width
         if pca:
             if not 0 < pca < self.grid_size:
                 raise ValueError(f"pca must keep 1 to {self.grid_size - 1} components, not {pca}.")
             self.network.add_module("pca", nn.Conv2d(self.grid_size, pca, 1).requires_grad_(False))
             self.grid_size = pca
+
+    @property
+    def views(self) -> int:
+        """The images of each photo that the network sees, whose places all count."""
+        return max(1, 2 * len(self.scales))
 
     @property
     def places(self) -> int:
@@ -96,11 +120,11 @@ class Backbone(nn.Module):
         return list((body.extractor if body else self.network).named_children())
 
     def forward(self, images: Tensor) -> Tensor:
-        return maps_to_grid(feature_maps(self.network, images, self.tta), self.grid)
+        return maps_to_grid(feature_maps(self.network, images, self.scales), self.grid)
 
     @torch.no_grad()
-    def map_size(self, side: int, tta: bool) -> torch.Size:
-        """Return (1, D, h, w) for images of side x side pixels.
+    def map_size(self, side: int, scales: Sequence[float] = ()) -> torch.Size:
+        """Return (1, D, h, w) for images of side x side pixels, as `feature_maps` does.
 
         Raises ValueError where the network cannot see images of that size.
         """
@@ -108,9 +132,9 @@ class Backbone(nn.Module):
         image = torch.zeros(1, 3, side, side, device=device)
         try:
             with contextlib.redirect_stderr(io.StringIO()):  # a traced network prints its code
-                return feature_maps(self.network, image, tta).shape
+                return feature_maps(self.network, image, scales).shape
         except (RuntimeError, AssertionError):
-            advice = " or leave out --tta" if tta else ""
+            advice = " or leave out --tta" if scales else ""
             raise ValueError(
                 f"{self.name} cannot see images of {side} x {side} pixels: choose another size "
                 f"with --image-size{advice}."

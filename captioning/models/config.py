@@ -97,6 +97,9 @@ class EncoderConfig:
         "test-time augmentation: see each photo larger and also mirrored; better captions for 2.6 "
         "times the work",
     )
+    tta_scale: float = option(
+        1.0, "with --tta, above 1: see each photo also this many times larger", ge=1, le=2
+    )
 
 
 def split_by_backbone(config: EncoderConfig) -> list[EncoderConfig]:

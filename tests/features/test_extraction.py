@@ -53,6 +53,12 @@ def test_tta_applies_to_a_single_view_and_not_to_training_views(data, weights, t
     expected = plain(encoder, captions, grid=True)
     assert cosine(both.array[:, 0], expected) > 0.999
     assert both.folder != extract_features(plain_encoder, captions, tmp_path, **options).folder
+    larger = EncoderCNN(EMBED, weights=str(weights), grid=True, tta=True, tta_scale=1.5)
+    assert extract_features(larger, captions, tmp_path, views=2, **options).folder == crops.folder
+    four = extract_features(larger, captions, tmp_path, **options)
+    assert four.array.shape[1:3] == (1, 64)
+    assert cosine(four.array[:, 0], plain(larger, captions, grid=True)) > 0.999
+    assert extract_features(larger, captions, tmp_path, **options).folder == four.folder
 
 
 @pytest.mark.parametrize("grid", [False, True])

@@ -38,10 +38,15 @@ def test_maps_of_the_mirrored_photo_are_flipped_and_added():
     grid[0, 0, 1, 0] = 0.5  # word 0: the middle of the left edge ...
     grid[0, 1, 1, 2] = 0.5  # ... which the mirror image has on the right
     grid[1, 0, 0, 1], grid[1, 1, 2, 2] = 0.8, 0.2
-    first, second = weights_to_maps(grid.flatten(1), [18])
+    first, second = weights_to_maps(grid.flatten(1), [(2, 18)])
     assert first.nonzero().tolist() == [[1, 0]]
     assert second[0, 1] == 1
     assert second[2, 0] == pytest.approx(0.25)
+    larger = torch.cat([grid.roll(1, dims=2), grid], dim=1)  # four images: not one of 6 x 6 places
+    first, second = weights_to_maps(larger.flatten(1), [(4, 36)])
+    assert first.nonzero().tolist() == [[1, 0], [2, 0]]
+    assert second.flatten().nonzero().flatten().tolist() == [0, 1, 4, 6]
+    assert second[0, 1] == second[1, 1] == 1
 
 
 def test_maps_of_two_grids_are_stretched_and_added():
@@ -51,14 +56,14 @@ def test_maps_of_two_grids_are_stretched_and_added():
     fine[0] = 1e-3
     fine[1, [2, 3, 6, 7]] = 0.25  # the top right quarter
     coarse[1, 1] = 1.0
-    first, second = weights_to_maps(torch.cat([coarse, fine], dim=1), [4, 16])
+    first, second = weights_to_maps(torch.cat([coarse, fine], dim=1), [(1, 4), (1, 16)])
     assert first.shape == (4, 4)
     assert first[0, 0] == 1
     assert first[3, 3] < 0.01
     quarter = second[:2, 2:]
     assert quarter[0, 1] == 1
     assert (second[:, 0] == 0).all()
-    only_fine = weights_to_maps(fine, [16])[1]
+    only_fine = weights_to_maps(fine, [(1, 16)])[1]
     assert only_fine.sum() == 4
 
 
