@@ -31,8 +31,9 @@ def feature_maps(
 ) -> Tensor:
     """images (B, 3, H, W) -> maps (B, D, h, w)
 
-    With n `scales`, for test-time augmentation, each image is seen so many times as large, and
-    mirrored as well: 2 n maps of the first one's size, one below the other, (B, D, 2 n h, w).
+    With n `scales`, for test-time augmentation, each image is seen at every one of them (1.2: 1.2
+    times as large), and mirrored as well: 2 n maps of the first one's size, one below the other,
+    (B, D, 2 n h, w).
     """
     if not scales:
         return network(images)

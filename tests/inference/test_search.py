@@ -104,7 +104,7 @@ def test_what_belongs_to_the_image_is_copied_once_a_search_and_not_once_a_word(n
             seen.append(state)
             return decoder.step(word, state)
 
-    class Copying(Spy):  # nothing can be told from what it returns
+    class Copying(Spy):  # what it returns does not show it
         def step(self, word, state):
             logits, state, attention = decoder.step(word, state)
             return logits, tuple(part.clone() for part in state), attention
