@@ -90,8 +90,8 @@ class TrainConfig(EncoderConfig, DecoderOptions):
     num_epochs: int = option(3, "number of epochs", ge=1)
     batch_size: int = option(128, "captions per step", ge=1)
     captions_together: int = option(
-        1, "captions of a photo side by side in a batch of cached features: a decoder over the "
-        "grid prepares the photo once for all of them (not in the order shards)", ge=1,
+        1, "captions of a photo side by side in a batch of cached features: faster with a "
+        "Transformer, which prepares a photo once, but a step sees fewer photos", ge=1,
     )  # fmt: skip
     optimizer: str = option("adam", "optimizer", ("adam", "adamw", "sgd", "rmsprop"))
     momentum: float = option(0.9, "momentum of sgd and rmsprop", ge=0, lt=1)
