@@ -98,18 +98,21 @@ class EncoderConfig:
         "times the work",
     )
     tta_scale: float = option(
-        1.0, "with --tta, above 1: see each photo also this many times larger", ge=1, le=2
-    )
+        1.0, "with --tta, above 1: see each photo also this many times larger; 1.2 takes 2.4 times "
+        "the work of --tta", ge=1, le=2,
+    )  # fmt: skip
 
 
 def split_by_backbone(config: EncoderConfig) -> list[EncoderConfig]:
     """Return a config for each backbone: its own name and weights, the other options shared.
 
-    Raises ValueError where an option does not suit several backbones.
+    Raises ValueError where options do not go together, or do not suit several backbones.
     """
     names = (config.backbone,) if isinstance(config.backbone, str) else config.backbone
     if not 1 <= len(names) <= MAX_ENCODERS:
         raise ValueError(f"backbone takes 1 to {MAX_ENCODERS} names, not {len(names)}.")
+    if config.tta_scale > 1 and not config.tta:
+        raise ValueError("tta_scale belongs to test-time augmentation: add --tta, or leave it out.")
     if len(names) > 1 and (config.backbone_layer or config.fine_tune_from):
         raise ValueError(
             "backbone_layer and fine_tune_from name a layer of one backbone: leave them out, or "

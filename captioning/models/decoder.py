@@ -8,7 +8,8 @@
 
 Search, tests, page and export are each written once, against these three calls. The state is a
 tuple whose every tensor begins with the batch, so one indexing rule reorders a beam. A tensor that
-`step` hands on as it got it belongs to the image, so all captions of its beam share what it says.
+`step` hands on as it got it belongs to the image: all captions of its beam share it, and it is not
+reordered. So `step` never changes a tensor of the state in place.
 """
 
 from collections.abc import Callable

@@ -37,6 +37,8 @@ def test_resume_continues_the_captioners_that_had_begun(tmp_path):
         ({"num_epochs": 0}, "num_epochs must be 1 or more"),
         ({"dropout": 1.0}, r"dropout must be in \[0, 1\)"),
         ({"lr": 0.0}, "lr must be above 0"),
+        ({"tta": True, "tta_scale": 0.5}, r"tta_scale must be in \[1, 2\]"),
+        ({"tta_scale": 1.2}, "add --tta, or leave it out"),
     ],
 )
 def test_impossible_options_are_refused(changed, why):
