@@ -33,7 +33,7 @@ from vocabulary import Vocabulary
 
 SEARCH_BATCH = 64  # photos whose captions are searched together
 ENCODE_BATCH = 8  # images given to the network at once
-SILENCE = 0.1  # weighs like a label of this probability; see Caption.trust
+SILENCE = 0.01  # weighs like a label of this probability; see Caption.trust
 TOY_WARNING = (
     "this captioner has only ever seen drawn scenes; for photographs choose the captioner photos, "
     "or train one (README, 'Training on photographs')."

@@ -268,7 +268,7 @@ def test_an_unfamiliar_photo_is_noted_beside_its_caption(capsys):
         caption_module.print_captions(Path("cup.jpg"), captions, as_json=True, whole_path=False)
         [record] = json.loads(capsys.readouterr().out)["captions"]
         assert record["judgment"]["is_familiar"] is is_familiar
-        assert record["trust"] == captions[0].trust == pytest.approx(-9.0 - 4.0 + math.log(0.1))
+        assert record["trust"] == captions[0].trust == pytest.approx(-9.0 - 4.0 + math.log(0.01))
 
 
 def test_as_a_command_there_is_no_traceback(run, weights, paths, tmp_path):

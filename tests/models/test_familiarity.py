@@ -141,4 +141,4 @@ def test_a_caption_that_names_what_the_image_network_sees_is_trusted_more():
     for text, probability in named.items():
         assert judgment.named_in(text) == pytest.approx(probability)
     right, wrong = (Caption(text, -1.0, -3.0, (), judgment) for text in ("a cat", "a boy"))
-    assert right.trust - wrong.trust == pytest.approx(math.log(0.8 / 0.1))
+    assert right.trust - wrong.trust == pytest.approx(math.log(0.71 / 0.01))

@@ -563,65 +563,71 @@ def auc(above, below):
     "10": [
         """
 def sides(attention):
-    light = attention.view(-1, 2, 10, 10).sum(1)
-    return torch.stack([light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))], dim=1)
+    light = attention.view(-1, 2, 11, 11).sum(1)
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
 """,  # the mirror image is not mirrored back
         """
 def sides(attention):
-    light = attention[:, :100].view(-1, 10, 10)
-    return torch.stack([light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))], dim=1)
+    light = attention[:, :121].view(-1, 11, 11)
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
 """,  # the photo's own grid alone
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = both[:, 0] + both[:, 1].flip(-1)
-    return torch.stack([light[:, :5].sum((1, 2)), light[:, 5:].sum((1, 2))], dim=1)
+    return torch.stack([light[:, :5].sum((1, 2)), light[:, 6:].sum((1, 2))], dim=1)
 """,  # upper and lower half
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = both[:, 0] + both[:, 1].flip(1)
-    return torch.stack([light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))], dim=1)
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
 """,  # flips the rows
         """
 def sides(attention):
-    return torch.stack([attention[:, :100].sum(1), attention[:, 100:].sum(1)], dim=1)
+    return torch.stack([attention[:, :121].sum(1), attention[:, 121:].sum(1)], dim=1)
 """,  # photo and mirror image
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = both[:, 0] + both[:, 1].flip(-1)
-    return torch.stack([light[..., :5].mean((1, 2)), light[..., 5:].mean((1, 2))], dim=1)
+    return torch.stack([light[..., :5].mean((1, 2)), light[..., 6:].mean((1, 2))], dim=1)
 """,  # means
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = both[:, 0] + both[:, 1].flip(-1)
-    return light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))
+    return light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))
 """,  # a row for each side: T and 2 are exchanged
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = both[:, 0] + both[:, 1].flip(-1)
     return light[..., :5].sum((1, 2))
 """,  # the left only
         """
 def sides(attention):
-    light = attention.view(-1, 10, 20)
-    return torch.stack([light[..., :10].sum((1, 2)), light[..., 10:].sum((1, 2))], dim=1)
+    light = attention.view(-1, 11, 22)
+    return torch.stack([light[..., :11].sum((1, 2)), light[..., 11:].sum((1, 2))], dim=1)
 """,  # as if the two grids stood side by side
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = (both[:, 0] + both[:, 1].flip(-1)) / 2
-    return torch.stack([light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))], dim=1)
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
 """,  # halved
         """
 def sides(attention):
-    both = attention.view(-1, 2, 10, 10)
+    both = attention.view(-1, 2, 11, 11)
     light = both[:, 0] + both[:, 1].flip(-1)
-    return torch.stack([light[..., :4].sum((1, 2)), light[..., 4:].sum((1, 2))], dim=1)
-""",  # unequal halves
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))], dim=1)
+""",  # the middle column is on the right
+        """
+def sides(attention):
+    both = attention.view(-1, 2, 11, 11)
+    light = both[:, 0] + both[:, 1].flip(-1)
+    return torch.stack([light[..., :4].sum((1, 2)), light[..., 7:].sum((1, 2))], dim=1)
+""",  # four columns a side
     ],
 }
 
@@ -960,33 +966,32 @@ def sides(attention):
     for weights in attention.tolist():
         left = right = 0.0
         for place, weight in enumerate(weights):
-            on_the_left = place % 10 < 5
-            if place >= 100:
-                on_the_left = not on_the_left
-            if on_the_left:
+            column = place % 11 if place < 121 else 10 - place % 11
+            if column < 5:
                 left += weight
-            else:
+            elif column > 5:
                 right += weight
         rows.append([left, right])
     return rows
 """,  # a list, place by place
         """
 def sides(attention):
-    both = attention.unflatten(1, (2, 10, 2, 5)).sum(dim=(2, 4))
-    return both[:, 0] + both[:, 1].flip(1)
+    columns = attention.unflatten(1, (2, 11, 11)).sum(dim=2)
+    columns = columns[:, 0] + columns[:, 1].flip(1)
+    return torch.stack([columns[:, :5].sum(1), columns[:, 6:].sum(1)], dim=1)
 """,
         """
 def sides(attention):
-    numbers = attention.numpy().reshape(-1, 2, 10, 10)
+    numbers = attention.numpy().reshape(-1, 2, 11, 11)
     light = numbers[:, 0] + numbers[:, 1, :, ::-1]
-    left = light[:, :, :5].sum(axis=(1, 2))
-    return np.stack([left, 1 - left], axis=1)
+    left, middle = light[:, :, :5].sum(axis=(1, 2)), light[:, :, 5].sum(axis=1)
+    return np.stack([left, 1 - left - middle], axis=1)
 """,  # NumPy
         """
 def sides(attention):
-    place = torch.arange(200)
-    left = (place % 10 < 5) ^ (place >= 100)
-    return attention @ torch.stack([left, ~left], dim=1).float()
+    place = torch.arange(242)
+    column = torch.where(place < 121, place % 11, 10 - place % 11)
+    return attention @ torch.stack([column < 5, column > 5], dim=1).float()
 """,  # a product with a mask
     ],
 }
