@@ -6,23 +6,29 @@ numbers(history)     the history without the seconds
 pairs(out)           the content of all saved pairs
 assert_equal         bit for bit, through dictionaries and lists
 losses_in(text)      the losses in a log
+assert_captions_as_in_validation(config, epoch)   for the pair that a run saved
 """
 
 import contextlib
 import itertools
 import math
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
+from captioning.data.photos import read_photo
+from captioning.inference.captioner import Captioner
+from captioning.inference.search import greedy
 from captioning.safe_load import safe_load
 from captioning.training import losses
 from captioning.training.config import TrainConfig
 from captioning.training.loaders import Loader
 from captioning.training.losses import caption_loss
 from captioning.training.preparation import prepare_data
-from model import Encoder, build_encoder
+from model import Encoder, build_encoder, join_grids, split_grid
+from tests.helpers import assert_close
 from vocabulary import Vocabulary
 
 
@@ -81,6 +87,29 @@ def assert_equal(one, other) -> None:
 def numbers(history: list[dict]) -> list[dict]:
     """Return the history without the seconds, which differ from run to run."""
     return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def assert_captions_as_in_validation(config: TrainConfig, epoch: int) -> None:
+    """The saved pair sees in a photo what training cached, and says of that what the log says.
+
+    The config needs the precision "auto": a captioner has the fast one wherever training may. It
+    still computes one photo's grid a little differently, and a decoder this young may say another
+    word for that, so the captions are those of the cached grid.
+    """
+    files = [f"{config.out}/{part}-{epoch}.pkl" for part in ("encoder", "decoder")]
+    captioner = Captioner.load(*files, config.weights, "cpu")
+    loader = prepared(config)[0]["val"]
+    [(_, cached)] = loader.photos()
+    paths = [photo.path for photo in loader.captions.photos]
+    seen = split_grid(captioner.grid([read_photo(path, captioner.min_side) for path in paths]))
+    expected = split_grid(loader.to_grid(cached))
+    for grid, stored in zip(seen, expected, strict=True):
+        assert_close(grid, stored, within=0.01)
+    words = greedy(captioner.decoder, captioner.encoder.embed(join_grids(expected)))
+    log = Path(config.out, "training.log").read_text(encoding="utf-8")
+    last = log[log.index(f"epoch {epoch} done") :]
+    for path, ids in zip(paths[:3], words.tolist(), strict=False):
+        assert f"{path.name}: {captioner.vocab.decode(ids)}\n" in last
 
 
 def losses_in(text: str) -> list[float]:
