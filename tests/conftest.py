@@ -7,15 +7,18 @@ encoder     EncoderCNN with these weights, grid=True: P = 9 places, D = 128
 config_of   config_of(out, ...): the TrainConfig of a small run
 run         folder of a finished run of two epochs
 cli         cli(main, ...): a command line, run in this process
+lines_printed   queue of what captioning/files.py prints, in whatever thread
 """
 
 import os
 import sys
 from pathlib import Path
+from queue import SimpleQueue
 
 import pytest
 import torch
 
+from captioning import files
 from captioning.data.coco import read_captions
 from captioning.data.photos import PhotoTransform, read_photo
 from captioning.models.classifiers import narrow_resnet50
@@ -115,3 +118,11 @@ def cli(monkeypatch):
             return stopped.code or 0
 
     return call
+
+
+@pytest.fixture
+def lines_printed(monkeypatch) -> SimpleQueue:
+    """capsys, read again and again while another thread prints, may lose the line."""
+    lines: SimpleQueue = SimpleQueue()
+    monkeypatch.setattr(files, "print", lambda line, **_: lines.put(line), raising=False)
+    return lines

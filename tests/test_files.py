@@ -123,7 +123,7 @@ def test_a_name_that_is_not_text_survives_writing_and_reading(tmp_path):
 # --- one process at a time -------------------------------------------------------------------
 
 
-def test_a_second_process_is_refused_or_waits(tmp_path, capsys):
+def test_a_second_process_is_refused_or_waits(tmp_path, lines_printed):
     lock = tmp_path / "folder" / ".lock"
     entered = []
 
@@ -135,10 +135,9 @@ def test_a_second_process_is_refused_or_waits(tmp_path, capsys):
         with exclusive(lock):
             with pytest.raises(ValueError, match="busy"), exclusive(lock, refusal="busy"):
                 pass
-            second, printed = pool.submit(enter), ""
-            while "waiting for the other" not in printed:
-                assert not second.done()
-                printed += capsys.readouterr().out
+            second = pool.submit(enter)
+            assert lines_printed.get(timeout=60) == "waiting for the other"
+            assert not second.done()
             entered.append("first")
         second.result()
     assert entered == ["first", "second"]

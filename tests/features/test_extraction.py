@@ -240,7 +240,7 @@ def test_pooled_features_are_the_means_of_a_finished_grid(pooled, data, tmp_path
     np.testing.assert_allclose(found.array, expected, atol=2e-3 * np.abs(expected).max())
 
 
-def test_a_second_run_waits_for_the_first(pooled, data, tmp_path, photos_read, capsys):
+def test_a_second_run_waits_for_the_first(pooled, data, tmp_path, photos_read, lines_printed):
     captions = read_captions(data, "val")
     name = extract_features(pooled, captions, tmp_path / "alone", device="cpu").folder.name
     (tmp_path / "out").mkdir()
@@ -250,9 +250,7 @@ def test_a_second_run_waits_for_the_first(pooled, data, tmp_path, photos_read, c
             waiting = pool.submit(
                 extract_features, pooled, captions, tmp_path / "out", device="cpu"
             )
-            printed = ""
-            while "waiting for another run" not in printed and not waiting.done():
-                printed += capsys.readouterr().out
+            assert "waiting for another run" in lines_printed.get(timeout=60)
             assert not waiting.done()
             assert not photos_read
         assert waiting.result().is_complete
