@@ -56,7 +56,7 @@ def parse_args() -> argparse.Namespace:
     about = "backbone weights, if not where the encoder file says; repeat for several backbones"
     parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    about = "data folder whose training captions of similar photos help to choose among captions"
+    about = "data folder whose training photos and their captions help to choose among captions"
     parser.add_argument("--memory", metavar="FOLDER", help=about)
     search = parser.add_argument_group("search")
     search.add_argument(

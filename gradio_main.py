@@ -169,7 +169,7 @@ def main() -> None:
     about = "backbone weights, if not where the encoder files say; repeat for several backbones"
     parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
-    about = "data folder whose training captions of similar photos help to choose among captions"
+    about = "data folder whose training photos and their captions help to choose among captions"
     parser.add_argument("--memory", metavar="FOLDER", help=about)
     host = os.environ.get("GRADIO_SERVER_NAME", "127.0.0.1")
     about = "who may open it: 127.0.0.1 (default) this computer, 0.0.0.0 the network"

@@ -27,6 +27,7 @@ Captions = Mapping[Any, str]
 Scores = dict[str, float]
 
 BLEU = ["BLEU-1", "BLEU-2", "BLEU-3", "BLEU-4"]
+SIGMA = 6.0  # words by which a caption may be longer or shorter in CIDEr-D
 BLEU_EPS_NUM, BLEU_EPS_DEN = 1e-15, 1e-9  # pycocoevalcap's constants for orders without a match
 
 
@@ -145,7 +146,7 @@ class CiderD:
                     overlap[len(ngram) - 1] += min(weight, other) * other
             norm = [a * b for a, b in zip(norms, reference_norms, strict=True)]
             cosine = sum(o / n for o, n in zip(overlap, norm, strict=True) if n) / 4
-            total += cosine * math.exp(-((length - reference_length) ** 2) / (2 * 6.0**2))
+            total += cosine * math.exp(-((length - reference_length) ** 2) / (2 * SIGMA**2))
         return 10 * total / len(self.vectors[image])
 
     def compute(self, captions: Captions) -> float:

@@ -47,7 +47,7 @@ class Caption:
     logprob: float
     words: tuple[int, ...]
     judgment: Judgment | None = None  # of the photo, where the captioner has a familiarity
-    agreement: float | None = None  # CIDEr-D against similar photos, where it has a memory
+    agreement: float | None = None  # predicted CIDEr-D, 0 to 10, where it has a memory
 
     @property
     def trust(self) -> float:
@@ -107,7 +107,7 @@ class Captioner:
     ) -> "Captioner":
         """Load a pair of files, or the ensemble in several; see `serialization.load_pair`.
 
-        memory  a data folder whose training captions help to choose; see memory.py
+        memory  a data folder whose training photos help to choose; see memory.py
         """
         target = get_device(device)
         pairs = (_as_list(encoder_file), _as_list(decoder_file))
@@ -202,7 +202,7 @@ class Captioner:
         ]
 
     def choose(self, captions: list[list[Caption]], grid: Grid, n_best: int) -> list[list[Caption]]:
-        """Return the `n_best` captions of each photo by score and agreement with the memory."""
+        """Return the `n_best` captions of each photo by score and predicted agreement."""
         assert self.memory
         agreements = self.memory.agreement(grid, [[c.text for c in found] for found in captions])
         ranked = []

@@ -1,26 +1,31 @@
-"""A memory of the training photos: similar photos' captions help to choose among captions.
+"""A memory of the training photos: what people said about them helps to choose among captions.
 
     Memory(folder, encoder)          photos and captions of the split train of a data folder
-    memory.agreement(grid, texts)    CIDEr-D of captions against those of the most similar photos
+    memory.agreement(grid, texts)    the CIDEr-D that captions of new photos will have, predicted
+    memory.influence(grid)           how much each training photo counts in that
     pooled_features(encoder, ...)    the features by which photos are compared
 
     python caption.py photo.jpg --memory data/flickr8k
 
-A beam search finds several captions that a decoder finds almost equally likely. Here the captions
-of the most similar training photos break the tie: a caption's rank is
+A beam search finds several captions that a decoder finds almost equally likely. Which one would
+people agree with? For any caption we know its CIDEr-D against the captions of every training photo:
+a number for each of thousands of photos with known features. Ridge regression (Hoerl & Kennard
+1970) learns from them to predict the number from features, and then predicts it for the new photo.
+A caption's rank is
 
-    score + WEIGHT * CIDEr-D against the captions of the NEIGHBORS nearest photos
+    score + WEIGHT * predicted CIDEr-D
 
-Devlin et al. 2015, arXiv:1505.04467, copied the neighbors' caption that agrees best with all of
-them; here the decoder proposes and they only choose. Nothing of it is in the saved pair, so another
-folder is another memory, without training: Ramos et al. 2023, "SmallCap", arXiv:2209.15323. How
-the numbers were chosen is in benchmarks/results.md.
+As the regression is linear, the prediction is a weighted sum over training photos; `influence` are
+the weights, the same for all captions of a photo, so that nothing is learned for each of them.
+Devlin et al. 2015, arXiv:1505.04467, gave the most similar photos a weight each and the others
+none: that gains a third as much. Nothing of it is in the saved pair, so another folder is another
+memory, without training: Ramos et al. 2023, "SmallCap", arXiv:2209.15323. How the numbers were
+chosen is in benchmarks/results.md.
 """
 
 import contextlib
 import sys
 from collections.abc import Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +33,7 @@ import numpy as np
 
 from captioning.data.coco import CaptionSet, read_captions
 from captioning.device import compute_dtype, device_of
-from captioning.evaluation.baselines import most_similar
-from captioning.evaluation.scores import CiderD
+from captioning.evaluation.cider_table import CiderTable
 from captioning.features.cache import FeatureCache, cache_key
 from captioning.features.extraction import extract_features
 from captioning.files import PathLike
@@ -37,9 +41,8 @@ from captioning.safe_load import LOAD_ERRORS
 from model import Grid, split_grid
 
 CANDIDATES = 10  # captions of a beam among which the memory chooses
-NEIGHBORS = 10  # photos whose captions are compared
-WEIGHT = 2.0  # of CIDEr-D (0 to 10) beside the score (in nats)
-DOCUMENTS = 10_000  # photos in which n-grams are counted; more change their weights little
+WEIGHT = 30.0  # of the predicted CIDEr-D (0 to 10, but cautious) beside the score (in nats)
+RIDGE = 0.3  # pulls the regression towards the mean; a photo's features have length 1
 
 
 class Memory:
@@ -49,7 +52,7 @@ class Memory:
     encoder  of the captioner; each of its backbones counts the same
 
     Raises FileNotFoundError or ValueError, one sentence, where the folder has no photos with
-    captions. Takes 4 bytes of memory for each of the D features of a photo.
+    captions. Takes 4 bytes for each of the D features of a photo, and those of `CiderTable`.
     """
 
     def __init__(self, folder: PathLike, encoder: Any):
@@ -63,10 +66,15 @@ class Memory:
         if not rows:
             raise ValueError(f"{folder} has no training photo with captions: it is not a memory.")
         references = captions.references()
-        self.ids = [captions.photos[row].id for row in rows]
+        self.photos = [captions.photos[row] for row in rows]
+        self.references = {photo.id: references[photo.id] for photo in self.photos}
+        self.table = CiderTable(self.references)
         self.means = [features[rows].mean(axis=0) for features in pooled]
-        self.bank = self.keys([features[rows] for features in pooled])
-        self.cider = CiderD(references, dict(islice(references.items(), DOCUMENTS)))
+        bank = self.keys([features[rows] for features in pooled])
+        self.mean_key = bank.mean(axis=0)
+        bank -= self.mean_key
+        penalty = RIDGE * np.eye(bank.shape[1], dtype=np.float32)
+        self.solution = np.linalg.solve(bank.T @ bank + penalty, bank.T)  # (D, N)
 
     def keys(self, pooled: Sequence[np.ndarray]) -> np.ndarray:
         """pooled (B, D) of each backbone -> (B, D1 + D2 + ...), each part centered, of length 1
@@ -78,20 +86,18 @@ class Memory:
         pairs = zip(centered, lengths, strict=True)
         return np.concatenate([part / np.maximum(n, 1e-12) for part, n in pairs], axis=1)
 
-    def neighbors(self, grid: Grid) -> np.ndarray:
-        """grid (B, P, D) -> the rows of the most similar photos, the nearest first: (B, k)"""
+    def influence(self, grid: Grid) -> np.ndarray:
+        """grid (B, P, D) -> the weight of each training photo, in the order of `photos`: (B, N)"""
         pooled = [part.float().mean(dim=1).cpu().numpy() for part in split_grid(grid)]
-        return most_similar(self.keys(pooled), self.bank, min(NEIGHBORS, len(self.bank)))
+        centered = self.keys(pooled) - self.mean_key
+        return centered @ self.solution + 1 / len(self.photos)  # the mean of all, and what differs
 
     def agreement(self, grid: Grid, texts: Sequence[Sequence[str]]) -> list[list[float]]:
-        """Return CIDEr-D, 0 to 10, of each of a photo's `texts`: a mean over its neighbors."""
-        found = []
-        for rows, of_photo in zip(self.neighbors(grid), texts, strict=True):
-            ids = [self.ids[row] for row in rows]
-            found.append(
-                [sum(self.cider.score(i, text) for i in ids) / len(ids) for text in of_photo]
-            )
-        return found
+        """Return the predicted CIDEr-D of each of a photo's `texts`."""
+        return [
+            [float(self.table.scores(text) @ of_photo) for text in found]
+            for of_photo, found in zip(self.influence(grid), texts, strict=True)
+        ]
 
 
 def pooled_features(encoder: Any, captions: CaptionSet, out: Path) -> tuple[np.ndarray, set[int]]:

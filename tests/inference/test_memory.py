@@ -1,7 +1,6 @@
-"""A memory ranks captions by agreement with those of similar training photos."""
+"""A memory ranks captions by the agreement that training photos let it predict."""
 
 import json
-import math
 import shutil
 
 import numpy as np
@@ -13,9 +12,8 @@ from captioning.data.coco import read_captions
 from captioning.data.photos import read_photo
 from captioning.evaluation.scores import CiderD
 from captioning.features.extraction import extract_features
-from captioning.inference import memory as memory_module
 from captioning.inference.captioner import Captioner
-from captioning.inference.memory import CANDIDATES, NEIGHBORS, WEIGHT, Memory
+from captioning.inference.memory import CANDIDATES, RIDGE, WEIGHT, Memory
 from model import EncoderCNN, EncoderGroup
 from tests.helpers import EMBED, write_data
 
@@ -39,30 +37,32 @@ def training_grid(encoder, folder) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("several", [False, True])
-def test_a_training_photo_is_its_own_nearest_neighbor(both, folder, several):
+def test_a_training_photo_counts_most_for_itself(both, folder, several):
     encoders = [EncoderCNN(EMBED, weights=path, grid=True) for path in both]
     encoder = EncoderGroup(encoders) if several else encoders[0]
     memory = Memory(folder, encoder)
     grids = tuple(training_grid(part, folder) for part in encoder.parts)
-    nearest = memory.neighbors(grids if several else grids[0])
-    assert nearest.shape == (12, NEIGHBORS)
-    assert nearest[:, 0].tolist() == list(range(12))
-    lengths = np.linalg.norm(memory.bank, axis=1)
-    np.testing.assert_allclose(lengths, math.sqrt(len(encoder.parts)), rtol=1e-5)
+    weights = memory.influence(grids if several else grids[0])
+    assert weights.shape == (12, 12)
+    assert weights.argmax(axis=1).tolist() == list(range(12))
+    np.testing.assert_allclose(weights.mean(axis=0), 1 / 12, atol=1e-3)  # a mean, all in all
 
 
-def test_agreement_is_the_mean_cider_against_the_neighbors(encoder, folder, monkeypatch):
-    monkeypatch.setattr(memory_module, "NEIGHBORS", 2)
+def test_agreement_is_predicted_by_ridge_regression(encoder, folder):
     memory, grid = Memory(folder, encoder), training_grid(encoder, folder)
     references = read_captions(folder, "train").references()
     text = "there is a red ball on the beach"
-    cider = CiderD(references)
-    for rows, [found] in zip(
-        memory.neighbors(grid[:3]), memory.agreement(grid[:3], [[text]] * 3), strict=True
-    ):
-        expected = [cider.score(memory.ids[row], text) for row in rows]
-        assert len(expected) == 2
-        assert found == pytest.approx(sum(expected) / 2)
+    known = np.array([CiderD(references).score(image, text) for image in memory.references])
+    features = grid.mean(dim=1).numpy().astype(float)
+    features -= features.mean(axis=0)
+    features /= np.linalg.norm(features, axis=1, keepdims=True)
+    features -= features.mean(axis=0)
+    gram = features.T @ features + RIDGE * np.eye(features.shape[1])
+    expected = known.mean() + features @ np.linalg.inv(gram) @ features.T @ known
+    found = [scores[0] for scores in memory.agreement(grid, [[text]] * 12)]
+    np.testing.assert_allclose(found, expected, atol=0.02)
+    right, wrong = (np.array(found)[condition].mean() for condition in (known > 1, known <= 1))
+    assert right > wrong
 
 
 def test_captions_are_ranked_by_score_and_agreement(captioner, folder):
@@ -103,9 +103,7 @@ def test_features_of_a_training_run_are_reused(encoder, folder, monkeypatch):
     )
     memory = Memory(folder, encoder)
     whole = np.asarray(cache.array[:, 0], np.float32).mean(axis=1)
-    expected = whole - whole.mean(axis=0)
-    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
-    np.testing.assert_allclose(memory.bank, expected, atol=5e-3)
+    np.testing.assert_allclose(memory.means[0], whole.mean(axis=0), atol=5e-3)
 
 
 def test_broken_photos_and_broken_caches_do_not_matter(encoder, folder):
@@ -114,9 +112,9 @@ def test_broken_photos_and_broken_caches_do_not_matter(encoder, folder):
     other.mkdir(parents=True)
     (other / "index.json").write_text("{")
     memory = Memory(folder, encoder)
-    assert memory.ids == [number for number in range(12) if number != 4]
-    assert memory.bank.shape == (11, 128)
-    assert np.isfinite(memory.bank).all()
+    assert list(memory.references) == [number for number in range(12) if number != 4]
+    assert memory.solution.shape == (128, 11)
+    assert np.isfinite(memory.solution).all()
 
 
 def test_a_folder_that_cannot_be_a_memory_is_refused(encoder, folder, tmp_path):
@@ -138,5 +136,5 @@ def test_the_command_takes_a_memory(run, weights, folder, tmp_path, cli, capsys)
     assert cli(caption_module.main, photo, *flags, "--memory", folder) == 0
     printed = capsys.readouterr()
     assert "features 12/12" in printed.err
-    assert json.loads(printed.out)["captions"][0]["agreement"] >= 0
+    assert -1 < json.loads(printed.out)["captions"][0]["agreement"] < 10
     assert "is not a data folder" in str(cli(caption_module.main, photo, *flags, "--memory", "no"))
