@@ -1,7 +1,7 @@
 """Several captioners that vote: an easy way to better captions, for the cost of all of them.
 
     DecoderEnsemble(decoders)      the mean of their probabilities; follows the decoders' contract
-    EncoderEnsemble(encoders)      one frozen network, which runs once, and each member's `embed`
+    EncoderEnsemble(encoders)      each frozen network once, and each member's `embed`
     load_ensemble(encoder_files, decoder_files)   from saved pairs; from one pair, that captioner
 
     python train.py --decoder lstm attention transformer --out models/three
@@ -10,9 +10,9 @@
         --decoder-file models/three/lstm/best/decoder.pkl \\
         --encoder-file models/three/attention/best/encoder.pkl ... (a pair for each member)
 
-Members may differ in kind and seed, but must share vocabulary and backbone. The probability of a
-word is the mean of what the members give it; the search then works as with a single decoder. A
-word that only one member believes in is rarely chosen, and the members' mistakes differ.
+Members may differ in kind, seed and backbone, but must share a vocabulary. The probability of a
+word is the mean of what the members give it; the search then works as with a single decoder. A word
+that only one member believes in is rarely chosen, and the members' mistakes differ.
 
 The mean of probabilities, not of logits or weights: Vinyals et al. 2016, "Show and Tell: Lessons
 learned", arXiv:1609.06647, section 4.3.3, gained most from it.
@@ -27,9 +27,8 @@ from torch import Tensor, nn
 
 from captioning.files import PathLike
 from captioning.inference.serialization import load_pair
-from captioning.models.backbone import Backbone
 from captioning.models.decoder import Decoder, State
-from model import Encoder, EncoderCNN, EncoderGroup
+from model import Encoder, EncoderCNN, Grid, split_grid
 from vocabulary import Vocabulary
 
 MAX_MEMBERS = 5  # each costs as much as one captioner
@@ -51,57 +50,79 @@ class DecoderEnsemble(nn.Module):
         self.num_parts = [len(state) for state in states]
         return tuple(part for state in states for part in state)
 
-    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, Tensor | None]:
-        """Return what a decoder does; the attention is the mean of those that have one."""
+    def step(self, word: Tensor, state: State) -> tuple[Tensor, State, None]:
+        """Return what a decoder does, without attention: members may see other places."""
         logprobs: list[Tensor] = []
         next_state: list[Tensor] = []
-        attentions: list[Tensor] = []
         first = 0
         for decoder, parts in zip(self.decoders, self.num_parts, strict=True):
-            logits, new_parts, attention = decoder.step(word, state[first : first + parts])
+            logits, new_parts, _ = decoder.step(word, state[first : first + parts])
             logprobs.append(logits.float().log_softmax(dim=-1))
             next_state += new_parts
-            attentions += [] if attention is None else [attention]
             first += parts
         mean = torch.stack(logprobs).logsumexp(dim=0) - math.log(len(logprobs))
-        mean_attention = torch.stack(attentions).mean(dim=0) if attentions else None
-        return mean, tuple(next_state), mean_attention
+        return mean, tuple(next_state), None
 
 
 class EncoderEnsemble(nn.Module):
-    """Encoders that share one frozen network: it runs once, and each `embed` reads its grid."""
+    """The encoders of the members: a frozen network that several of them share runs once for all.
 
-    backbone: Backbone
-    embeds: Any  # nn.ModuleList of StandardizedLinear
+    parts  an encoder for each different network, which the captioner asks for its grid
+    """
 
-    def __init__(self, encoders: Sequence[EncoderCNN]):
+    parts: Any  # nn.ModuleList of EncoderCNN
+    embeds: Any  # nn.ModuleList, for each member, of a StandardizedLinear for each of its networks
+
+    def __init__(self, encoders: Sequence[Encoder]):
         super().__init__()
-        self.backbone = max((e.backbone for e in encoders), key=lambda backbone: backbone.grid)
-        self.embeds = nn.ModuleList(encoder.embed for encoder in encoders)
-        self.grids = [encoder.backbone.grid for encoder in encoders]
-        self.familiarity = None  # each member may have another one
-
-    @property
-    def parts(self) -> list["EncoderEnsemble"]:
-        """The holders of a frozen network, as of an EncoderGroup: only itself."""
-        return [self]
-
-    def embed(self, grid: Tensor) -> list[Tensor]:
-        """grid (B, P, D) -> features (B, P or 1, E) for each member"""
-        mean = grid.mean(dim=1, keepdim=True)
-        return [
-            embed(grid if all_places else mean)
-            for embed, all_places in zip(self.embeds, self.grids, strict=True)
+        parts: dict[tuple, EncoderCNN] = {}
+        for part in (part for encoder in encoders for part in encoder.parts):
+            key = network_key(part)
+            if key not in parts or part.backbone.grid:
+                parts[key] = part
+        numbers = {key: number for number, key in enumerate(parts)}
+        self.sources = [
+            [(numbers[network_key(part)], part.backbone.grid) for part in encoder.parts]
+            for encoder in encoders
         ]
+        self.embeds = nn.ModuleList(
+            nn.ModuleList(part.embed for part in encoder.parts) for encoder in encoders
+        )
+        self.parts = nn.ModuleList(parts.values())
+        for part in self.parts:
+            part.familiarity = None  # each member may have another one
+
+    def embed(self, grid: Grid) -> list[Tensor]:
+        """grid (B, P, D), of several networks a tuple -> features (B, P or 1, E) for each member"""
+        grids = split_grid(grid)
+        means = [grid.mean(dim=1, keepdim=True) for grid in grids]
+        return [
+            torch.cat(
+                [
+                    embed(grids[number] if all_places else means[number])
+                    for embed, (number, all_places) in zip(embeds, sources, strict=True)
+                ],
+                dim=1,
+            )
+            for embeds, sources in zip(self.embeds, self.sources, strict=True)
+        ]
+
+
+def network_key(encoder: EncoderCNN) -> tuple:
+    """Return what two frozen networks must have in common to give the same grid."""
+    backbone = encoder.backbone
+    return backbone.fingerprint(with_pca=True), backbone.scales, str(backbone.transform)
 
 
 def load_ensemble(
     encoder_files: Sequence[PathLike],
     decoder_files: Sequence[PathLike],
-    weights: str | Sequence[str] | None = None,
+    weights: str | Sequence[Any] | None = None,
     device: torch.device | str = "cpu",
 ) -> tuple[Encoder | EncoderEnsemble, Decoder | DecoderEnsemble, Vocabulary]:
     """Load one pair (see `serialization.load_pair`), or several as an ensemble.
+
+    weights  of the backbones, for all members the same; or a sequence with one for each member
 
     Raises ValueError, one sentence, where the members cannot vote together.
     """
@@ -111,24 +132,16 @@ def load_ensemble(
             f"in the same order, not {len(encoder_files)} and {len(decoder_files)}."
         )
     files = list(zip(encoder_files, decoder_files, strict=True))
-    encoders, decoders, words = zip(*(load_pair(*f, weights, device) for f in files), strict=True)
     if len(files) == 1:
-        return encoders[0], decoders[0], words[0]
+        return load_pair(*files[0], weights, device)
+    same_for_all = weights is None or isinstance(weights, str) or len(weights) != len(files)
+    of_members = [weights] * len(files) if same_for_all else list(weights or [])
+    encoders, decoders, words = zip(
+        *(load_pair(*f, w, device) for f, w in zip(files, of_members, strict=True)), strict=True
+    )
     if any(vocab.words != words[0].words for vocab in words):
-        raise ValueError("the members have different vocabularies; train them on the same data.")
-    if any(isinstance(encoder, EncoderGroup) for encoder in encoders):
         raise ValueError(
-            "an ensemble shares one backbone, and a member has several: give pairs of one backbone."
+            "the members have different vocabularies; train them on the same data, or with the "
+            "same --vocab-file."
         )
-    if any(encoder.config.fine_tune_from for encoder in encoders):
-        raise ValueError(
-            "members with fine-tuned backbones cannot share one; train without --fine-tune-from."
-        )
-    if len({encoder.backbone.scales for encoder in encoders}) > 1:
-        raise ValueError(
-            "the members differ in test-time augmentation; train all with the same --tta and "
-            "--tta-scale, or none."
-        )
-    if len({encoder.backbone.fingerprint() for encoder in encoders}) > 1:
-        raise ValueError("the members were trained on different backbones; they must share one.")
     return EncoderEnsemble(encoders), DecoderEnsemble(decoders), words[0]

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-import caption
+import caption as caption_module
 from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
 from captioning.inference.ensemble import DecoderEnsemble, load_ensemble
@@ -35,10 +35,9 @@ def test_an_ensemble_is_the_mean_of_probabilities():
         each = [d(f, captions).softmax(dim=-1) for d, f in zip(decoders, features, strict=True)]
         state = ensemble.start(features)
         for t in range(4):
-            logits, state, attention = ensemble.step(captions[:, t], state)
+            logits, state, _ = ensemble.step(captions[:, t], state)
             expected = torch.stack([probability[:, t] for probability in each]).mean(dim=0)
             torch.testing.assert_close(logits.softmax(dim=-1), expected, atol=1e-5, rtol=1e-4)
-            torch.testing.assert_close(attention.sum(dim=-1), torch.ones(2))
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +54,12 @@ def three(data, weights, tmp_path_factory):
 
 
 NAMES = ("lstm", "attention", "lstm-2")
+PARTS = ("encoder", "decoder")
 
 
 def files(three, names=NAMES):
     """Return the encoder files and the decoder files of these captioners."""
-    return [
-        [three / name / "best" / f"{part}.pkl" for name in names] for part in ("encoder", "decoder")
-    ]
+    return [[three / name / "best" / f"{part}.pkl" for name in names] for part in PARTS]
 
 
 def test_one_run_trains_several_captioners(three, config_of, weights, tmp_path):
@@ -98,10 +96,8 @@ def test_members_vote_on_photos(three, data, weights, cli, tmp_path):
         for x in pair
     ]
     out = tmp_path / "results.json"
-    assert (
-        cli(caption.main, *flags, "--weights", weights, "--beam-size", 2, "--out", out, *photos)
-        == 0
-    )
+    flags += ["--weights", weights, "--beam-size", 2, "--out", out]
+    assert cli(caption_module.main, *flags, *photos) == 0
     results = [row["caption"] for row in json.loads(out.read_text(encoding="utf-8"))]
     assert results == [found[0].text for found in together]
 
@@ -121,7 +117,7 @@ def test_members_that_do_not_fit_are_refused(three, weights, broken, why):
 
 def test_members_with_other_words_are_refused(three, config_of, weights, tmp_path):
     train(config_of(tmp_path / "few", max_vocab_size=8))
-    few = [tmp_path / "few" / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
+    few = [tmp_path / "few" / "best" / f"{part}.pkl" for part in PARTS]
     encoders, decoders = files(three, ["lstm"])
     with pytest.raises(ValueError, match="different vocabularies"):
         load_ensemble([*encoders, few[0]], [*decoders, few[1]], str(weights))
@@ -131,14 +127,28 @@ def test_attention_of_several_is_refused_before_anything_is_captioned(three, dat
     photo = next((data / "images" / "val2014").iterdir())
     flags = ["--encoder-file", three / "lstm", "--decoder-file", three / "lstm"] * 2
     assert "draws the attention of one captioner" in cli(
-        caption.main, photo, *flags, "--attention", "a.png"
+        caption_module.main, photo, *flags, "--attention", "a.png"
     )
 
 
-def test_members_with_and_without_tta_are_refused(three, config_of, weights, tmp_path):
-    train(config_of(tmp_path, tta=True, num_epochs=1))
-    with_tta = [tmp_path / "best" / f"{part}.pkl" for part in ("encoder", "decoder")]
-    encoders, decoders = files(three, ["lstm"])
-    pairs = [*encoders, with_tta[0]], [*decoders, with_tta[1]]
-    with pytest.raises(ValueError, match="test-time augmentation"):
-        load_ensemble(*pairs, str(weights))
+OTHERS = {
+    "other": {"decoder": "attention"},
+    "larger": {"decoder": "lstm", "tta": True},
+    "two": {"decoder": "transformer", "backbone": ("resnet50", "resnet50")},
+}
+
+
+def test_members_may_have_other_backbones(three, config_of, both, data, tmp_path):
+    weights = [both[0], both[0], both[1], both[0], both]
+    for (name, options), path in zip(OTHERS.items(), weights[2:], strict=True):
+        train(config_of(tmp_path / name, weights=path, num_epochs=1, **options))
+    members = [three / "lstm", three / "attention", *(tmp_path / name for name in OTHERS)]
+    pairs = [[folder / "best" / f"{part}.pkl" for folder in members] for part in PARTS]
+    ensemble = Captioner.load(*pairs, weights, "cpu", memory=data)
+    photos = [read_photo(photo) for photo in sorted((data / "images/val2014").iterdir())]
+    assert len(ensemble.backbones) == 3  # one for four members, the other's, one that sees larger
+    features = ensemble.features(photos)
+    for encoder_file, decoder_file, path, found in zip(*pairs, weights, features, strict=True):
+        alone = Captioner.load(encoder_file, decoder_file, path, "cpu")
+        torch.testing.assert_close(found, alone.features(photos), atol=0.02, rtol=0.02)
+    assert all(caption.agreement is not None for [caption] in ensemble.caption(photos))

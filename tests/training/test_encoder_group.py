@@ -10,7 +10,6 @@ import caption as caption_module
 from captioning.data.coco import read_captions
 from captioning.data.photos import read_photo
 from captioning.inference.captioner import Captioner
-from captioning.inference.ensemble import load_ensemble
 from captioning.inference.serialization import load_pair
 from captioning.safe_load import safe_load
 from captioning.training import overfit
@@ -169,9 +168,7 @@ def test_encoders_of_other_sizes_do_not_make_a_group(run_of_two, both, config_of
         load_pair(*files, both)
 
 
-def test_what_takes_one_backbone_says_so(run_of_two, both, config_of_two):
-    with pytest.raises(ValueError, match="an ensemble shares one backbone"):
-        load_ensemble(*([path] * 2 for path in best(run_of_two)), both)
+def test_what_takes_one_backbone_says_so(config_of_two):
     config = config_of_two()
     with pytest.raises(ValueError, match="Several backbones need cached features"):
         prepare_split(config, build_encoder(config.encoder_config()), "train", None, lambda x: x)
