@@ -146,7 +146,7 @@ def test_members_may_have_other_backbones(three, config_of, both, data, tmp_path
     pairs = [[folder / "best" / f"{part}.pkl" for folder in members] for part in PARTS]
     ensemble = Captioner.load(*pairs, weights, "cpu", memory=data)
     photos = [read_photo(photo) for photo in sorted((data / "images/val2014").iterdir())]
-    assert len(ensemble.backbones) == 3  # one for four members, the other's, one that sees larger
+    assert len(ensemble.backbones) == 3  # both, and the first with larger views
     features = ensemble.features(photos)
     for encoder_file, decoder_file, path, found in zip(*pairs, weights, features, strict=True):
         alone = Captioner.load(encoder_file, decoder_file, path, "cpu")
