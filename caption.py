@@ -53,7 +53,7 @@ def parse_args() -> argparse.Namespace:
     for part in ("encoder", "decoder"):
         about = f"{part} weights in place of --captioner; repeat the pair for an ensemble"
         parser.add_argument(f"--{part}-file", action="append", help=about)
-    about = "backbone weights, if not as the encoder file says; repeat for several backbones or pairs"
+    about = "backbone weights, if not the encoder file's; repeat for several backbones or pairs"
     parser.add_argument("--weights", action="append", help=about)
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or mps")
     about = "data folder whose training photos and their captions help to choose among captions"
