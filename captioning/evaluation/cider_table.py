@@ -28,22 +28,28 @@ class CiderTable:
     def __init__(self, references: References):
         self.cider = CiderD(references, dict(islice(references.items(), DOCUMENTS)))
         self.number: dict[tuple[str, ...], int] = {}  # of each n-gram
-        self.lengths: list[int] = []  # of each reference
-        entries = np.fromiter(self._entries(references), ENTRY)
+        lengths: list[int] = []  # of each reference
+        entries = np.fromiter(self._entries(references, lengths), ENTRY)
         order = np.argsort(entries["ngram"], kind="stable")
         self.entries = entries[order]
+        self.lengths = np.array(lengths)
         self.first = np.searchsorted(self.entries["ngram"], np.arange(len(self.number) + 1))
         counts = [len(captions) for captions in references.values()]
         self.image = np.repeat(np.arange(len(counts)), counts)  # of each reference
         self.weight = np.repeat(1 / np.maximum(counts, 1), counts)  # a mean over an image's
         self.images = len(counts)
 
-    def _entries(self, references: References) -> Iterator[tuple[int, int, float, float]]:
-        """Yield n-gram, reference, the n-gram's tf-idf weight there, the same over the norm."""
+    def _entries(
+        self, references: References, lengths: list[int]
+    ) -> Iterator[tuple[int, int, float, float]]:
+        """Yield n-gram, reference, the n-gram's tf-idf weight there, the same over the norm.
+
+        The length of each reference is appended to `lengths`.
+        """
         captions = (caption for texts in references.values() for caption in texts)
         for row, caption in enumerate(captions):
             weights, norms, length = self.cider.vector(caption)
-            self.lengths.append(length)
+            lengths.append(length)
             for ngram, weight in weights.items():
                 if weight:
                     number = self.number.setdefault(ngram, len(self.number))
@@ -59,5 +65,5 @@ class CiderTable:
                 of_ngram = self.entries[self.first[number] : self.first[number + 1]]
                 clipped = np.minimum(weight, of_ngram["weight"]) / norms[len(ngram) - 1]
                 cosine[of_ngram["reference"]] += clipped * of_ngram["share"] / 4
-        cosine *= np.exp(-((length - np.array(self.lengths)) ** 2) / (2 * SIGMA**2))
+        cosine *= np.exp(-((length - self.lengths) ** 2) / (2 * SIGMA**2))
         return 10 * np.bincount(self.image, cosine * self.weight, minlength=self.images)
