@@ -4,7 +4,8 @@
 
 Random features of a ResNet-50 and captions of COCO's mean length: only the step is measured, from
 the encoder's layer `embed` on. The first table shows growth: seconds for an epoch, and memory, for
-1, 2, 4 and 8 times the captions. The last one shows what `--captions-together 5` is worth.
+1, 2, 4 and 8 times the captions. The last ones show what `--captions-together 5` is worth, and what
+words in a round number are (device.py: rows_where), in batches of captions of all lengths.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from torch import nn
 
 from benchmarks.common import machine, rate, report, timed
 from captioning.device import compute_dtype, get_device
+from captioning.training import losses
 from captioning.training.losses import caption_loss
 from data_loader import PackedCaptions, bucket_batches
 from model import NEEDS_GRID, make_decoder
@@ -26,13 +28,22 @@ from vocabulary import Vocabulary
 
 WORDS = 10  # of a caption
 SIZE, EMBED = 2048, 256  # dimensions of a place's features before and after `embed`
+WARM_UP = 30  # steps, after which all round numbers of words have come up
 PHOTOS, GROWTH = 5_000, (1, 2, 4, 8)
 
 
-def training_step(kind: str, vocab_size: int, batch: int, dtype: torch.dtype, together: int = 1):
+def training_step(
+    kind: str,
+    vocab_size: int,
+    batch: int,
+    dtype: torch.dtype,
+    together: int = 1,
+    all_lengths: bool = False,
+):
     """Return a function that makes one step: loss, gradient, update.
 
-    together  captions of each photo that are in the batch side by side
+    together     captions of each photo that are in the batch side by side
+    all_lengths  captions of half of WORDS and more, drawn for each step
     """
     device = get_device()
     config = {"embed_size": EMBED, "hidden_size": 512, "vocab_size": vocab_size}
@@ -45,8 +56,13 @@ def training_step(kind: str, vocab_size: int, batch: int, dtype: torch.dtype, to
     captions = torch.randint(4, vocab_size, (len(grid) * together, WORDS + 2), device=device)
 
     def step() -> None:
+        words = captions
+        if all_lengths:
+            lengths = torch.randint(WORDS // 2, WORDS + 2, (len(captions), 1), device=device)
+            is_padding = torch.arange(WORDS + 2, device=device) > lengths
+            words = captions.masked_fill(is_padding, Vocabulary.pad)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
-            loss, _ = caption_loss(decoder, embed(grid), captions)
+            loss, _ = caption_loss(decoder, embed(grid), words)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -97,6 +113,22 @@ def captions_together(kinds: list[str], vocab_size: int, batch: int) -> list[dic
     return rows
 
 
+def round_numbers(kinds: list[str], vocab_size: int, batch: int) -> list[dict]:
+    """Return a row for each decoder: as many words as there are, and a multiple of `ROWS`."""
+    dtype, chosen, rows = compute_dtype(get_device()), losses.ROWS, []
+    for kind in kinds:
+        speed = {}
+        for losses.ROWS in (1, chosen):
+            step = training_step(kind, vocab_size, batch, dtype, all_lengths=True)
+            for _ in range(WARM_UP):
+                step()
+            speed[losses.ROWS] = rate(step, batch, seconds=10)
+        row: dict = {"decoder": kind}
+        row |= {f"multiple of {n}, captions/s": f"{speed[n]:.0f}" for n in speed}
+        rows.append(row | {"times": f"{speed[chosen] / speed[1]:.2f}"})
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--decoders", nargs="+", default=["lstm", "attention", "transformer"])
@@ -126,6 +158,8 @@ def main() -> None:
     report("Training: one step", rows)
     rows = captions_together(args.decoders, args.vocab_sizes[0], args.batch_sizes[0])
     report("Training: captions of a photo together", rows)
+    rows = round_numbers(args.decoders, args.vocab_sizes[0], args.batch_sizes[0])
+    report("Training: words in round numbers", rows)
 
 
 if __name__ == "__main__":

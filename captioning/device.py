@@ -5,6 +5,7 @@ device_of(module)             where the weights of a module are
 compute_dtype(device)         bfloat16 where the hardware multiplies it, else float32 or float16
 can_compile(device)           whether torch.compile has what it needs
 free_memory()                 bytes of memory that programs can still have
+rows_where(chosen)            the chosen rows, and a few more: products of few different shapes
 keep_freed_memory()           glibc keeps freed memory instead of handing it back
 parallel_map(function, items) results in order, computed ahead by a few threads
 """
@@ -21,7 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -98,6 +99,17 @@ def free_memory() -> float:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
         free = min(free, float(limit)) if limit.isdigit() else free
     return free
+
+
+def rows_where(chosen: Tensor, multiple: int) -> Tensor:
+    """chosen (N,), true or false -> the numbers of the true rows in order, then of a few others.
+
+    The others fill them up to a multiple of `multiple`, or to N. For each new shape of a product in
+    bfloat16 a CPU first generates machine code, which takes longer than the product, and keeps it:
+    products of any number of rows would cost an eighth of the training time, and a gigabyte.
+    """
+    count = -(-int(chosen.sum()) // multiple) * multiple
+    return chosen.int().argsort(descending=True, stable=True)[:count]
 
 
 def keep_freed_memory() -> None:

@@ -3,7 +3,14 @@
 import pytest
 import torch
 
-from captioning.device import compute_dtype, cuda_dtype, get_device, parallel_map, prefetch
+from captioning.device import (
+    compute_dtype,
+    cuda_dtype,
+    get_device,
+    parallel_map,
+    prefetch,
+    rows_where,
+)
 
 
 def test_parallel_map_keeps_order_and_computes_only_a_little_ahead():
@@ -81,3 +88,11 @@ def test_an_error_while_prefetching_reaches_the_caller():
     assert [next(results), next(results)] == [0.5, 1.0]
     with pytest.raises(ZeroDivisionError):
         next(results)
+
+
+def test_chosen_rows_come_first_in_order_and_others_fill_them_up():
+    chosen = torch.tensor([0, 1, 0, 1, 1, 0, 1, 0, 0, 1], dtype=torch.bool)
+    assert rows_where(chosen, 5).tolist() == [1, 3, 4, 6, 9]
+    assert rows_where(chosen, 4).tolist() == [1, 3, 4, 6, 9, 0, 2, 5]
+    assert rows_where(chosen, 64).tolist() == [1, 3, 4, 6, 9, 0, 2, 5, 7, 8]  # there are no more
+    assert rows_where(chosen & False, 4).tolist() == []

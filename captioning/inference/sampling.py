@@ -11,8 +11,11 @@ import math
 import torch
 from torch import Tensor
 
+from captioning.device import rows_where
 from captioning.inference.search import END, PAD, START, Steppable, next_word_logprobs
 from captioning.models.decoder import State, repeat_state
+
+ROWS = 32  # captions still being written are computed in multiples of this many
 
 
 @torch.no_grad()
@@ -88,7 +91,7 @@ def _draw(probability: Tensor, noise: Tensor) -> Tensor:
 class _Unfinished:
     """The captions still being written; once most have ended, the rest are computed alone.
 
-    rows   (R,) numbers of the captions whose state is kept
+    rows   (R,) numbers of the captions whose state is kept: R is a multiple of ROWS, or all
     ended  (R,) which of them have ended
     """
 
@@ -104,10 +107,10 @@ class _Unfinished:
 
     def update(self, ended_now: Tensor) -> None:
         self.ended |= ended_now
-        going = ~self.ended
-        if 0 < 2 * going.sum() < len(self.rows):
-            self.rows, self.ended = self.rows[going], self.ended[going]
-            self.state = tuple(part[going] for part in self.state)
+        kept = rows_where(~self.ended, ROWS)
+        if 0 < 2 * len(kept) <= len(self.rows):
+            self.rows, self.ended = self.rows[kept], self.ended[kept]
+            self.state = tuple(part[kept] for part in self.state)
 
 
 def top_k_top_p_filter(probability: Tensor, top_k: int, top_p: float) -> Tensor:

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from captioning.device import rows_where
 from captioning.distributed import FULL_BATCH, BatchShare
 from captioning.evaluation.scores import CiderD, References
 from captioning.inference.sampling import sample
@@ -25,6 +26,7 @@ from captioning.training.config import TrainConfig
 from captioning.training.loaders import CachedLoader, Loader
 from vocabulary import Vocabulary
 
+ROWS = 64  # words are projected to the vocabulary in multiples of this many
 END_TOKEN = " endofcaption"  # ends every finished caption: stopping well is scored as well
 
 
@@ -40,7 +42,7 @@ def caption_loss(
     """Return the mean cross-entropy of each next word, and the number of words it is the mean of.
 
     features (B, P, E), captions (R, T). The word after <start> is the first target, <end> the last;
-    padding is neither projected to the vocabulary nor counted.
+    padding is not counted, and hardly any of it is projected to the vocabulary.
 
     share  of a batch that these captions are: the losses of all its shares add up to its loss
     """
@@ -51,13 +53,19 @@ def caption_loss(
     if scheduled_sampling:
         inputs = _mix_in_predictions(decoder, features, inputs, targets, scheduled_sampling)
     hidden, attention = decoder.hidden_states(features, inputs)  # (R, T - 1, H), (R, T - 1, P)
-    logits = decoder.output(hidden[is_word]).float()  # (words, V)
-    loss = F.cross_entropy(logits, targets[is_word], label_smoothing=label_smoothing)
+    rows = rows_where(is_word.flatten(), ROWS)
+    logits = decoder.output(hidden.flatten(0, 1)[rows]).float()  # (words and a few more, V)
+    loss = F.cross_entropy(
+        logits,
+        targets.flatten()[rows],
+        ignore_index=Vocabulary.pad,
+        label_smoothing=label_smoothing,
+    )
     loss = loss * share.words
     if attention is not None and attention_penalty:  # "doubly stochastic": attend to every place
         total = (attention * is_word[..., None]).sum(dim=1)  # (R, P)
         loss = loss + attention_penalty * (1 - total).square().mean() * share.captions
-    return loss, len(logits)
+    return loss, int(is_word.sum())
 
 
 @torch.no_grad()
@@ -150,10 +158,13 @@ def self_critical_loss(
         is_here = is_word[rows, : int(longest[photos].max())]  # (R', T')
         inputs, targets = (captions[rows, first : first + is_here.shape[1]] for first in (0, 1))
         hidden, _ = decoder.hidden_states(features[photos], inputs)  # a photo is prepared once
-        logits = decoder.output(hidden[is_here]).float()  # (words, V)
+        drawn = rows_where(is_here.flatten(), ROWS)
+        logits = decoder.output(hidden.flatten(0, 1)[drawn]).float()  # (words and a few more, V)
         logits[:, [Vocabulary.start, Vocabulary.pad]] = -torch.inf  # as when sampling, see above
-        losses = F.cross_entropy(logits, targets[is_here], reduction="none")  # -log p of each word
-        total = total + (advantage[rows].expand_as(is_here)[is_here] * losses).sum()
+        losses = F.cross_entropy(  # -log p of each word, 0 of padding
+            logits, targets.flatten()[drawn], reduction="none", ignore_index=Vocabulary.pad
+        )
+        total = total + (advantage[rows].expand_as(is_here).flatten()[drawn] * losses).sum()
     return total, is_word.sum()
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from captioning.inference.sampling import sample
-from captioning.inference.search import PAD, UNK, greedy
+from captioning.inference.search import END, PAD, UNK, greedy
 from tests.helpers import VOCAB, every_decoder, make, random_features
 
 
@@ -96,3 +96,18 @@ def test_with_given_noise_the_draws_of_a_batch_are_those_of_its_parts(name):
         part = sample(decoder, features[first : first + 2], noise=noise[2 * first : 2 * first + 4])
         expected = whole[2 * first : 2 * first + 4, : part.shape[1]]
         assert torch.equal(part, expected)
+
+
+@every_decoder
+def test_captions_that_go_on_are_the_same_after_those_that_ended_are_left_out(name):
+    decoder, features, noise = make(name), random_features(40), torch.rand(200, 12)
+    decoder.output.bias.data[END] += 3  # captions end early
+    rows, step = [], decoder.step
+    decoder.step = lambda word, state: rows.append(len(word)) or step(word, state)
+    whole = sample(decoder, features, noise=noise)
+    assert 200 in rows
+    assert min(rows) < 100
+    assert all(number == 200 or number % 32 == 0 for number in rows)
+    for first in range(0, 200, 40):  # too few to leave any out
+        part = sample(decoder, features[first // 5 : first // 5 + 8], noise=noise[first:][:40])
+        assert torch.equal(part, whole[first : first + 40, : part.shape[1]])

@@ -49,6 +49,25 @@ def test_padding_has_no_gradient():
 
 
 @torch.no_grad()
+def test_words_are_projected_in_few_different_numbers():
+    decoder, same, numbers = make("lstm"), make("lstm"), set()
+    decoder.output.register_forward_hook(lambda *call: numbers.add(len(call[-1])))
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(20):
+        lengths = torch.randint(2, 20, (30,), generator=generator)
+        captions = torch.full((30, 22), Vocabulary.pad)
+        captions[:, 0] = Vocabulary.start
+        for row, length in zip(captions, lengths.tolist(), strict=True):
+            row[1:length] = torch.randint(4, 9, (length - 1,), generator=generator)
+            row[length] = Vocabulary.end
+        loss, words = caption_loss(decoder, random_features(30), captions)
+        expected, counted = loss_by_hand(same, random_features(30), captions)
+        assert (loss.item(), words) == (pytest.approx(expected, abs=1e-4), counted)
+    assert {number % 64 for number in numbers} == {0}
+    assert len(numbers) < 6
+
+
+@torch.no_grad()
 def test_the_attention_penalty_by_hand():
     decoder, features, captions = make("attention"), random_features(3), padded_captions()
     plain, _ = caption_loss(decoder, features, captions)
