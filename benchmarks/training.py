@@ -26,7 +26,7 @@ from data_loader import PackedCaptions, bucket_batches
 from model import NEEDS_GRID, make_decoder
 from vocabulary import Vocabulary
 
-WORDS = 10  # of a caption
+WORDS, LONGEST = 10, 20  # of a caption
 SIZE, EMBED = 2048, 256  # dimensions of a place's features before and after `embed`
 WARM_UP = 30  # steps, after which all round numbers of words have come up
 PHOTOS, GROWTH = 5_000, (1, 2, 4, 8)
@@ -43,7 +43,7 @@ def training_step(
     """Return a function that makes one step: loss, gradient, update.
 
     together     captions of each photo that are in the batch side by side
-    all_lengths  captions of half of WORDS and more, drawn for each step
+    all_lengths  each batch has captions of another length, up to LONGEST words, as in training
     """
     device = get_device()
     config = {"embed_size": EMBED, "hidden_size": 512, "vocab_size": vocab_size}
@@ -53,14 +53,17 @@ def training_step(
     optimizer = torch.optim.Adam(parameters, fused=True)
     places = 49 if kind in NEEDS_GRID else 1
     grid = torch.randn(batch // together, places, SIZE, device=device)
-    captions = torch.randint(4, vocab_size, (len(grid) * together, WORDS + 2), device=device)
+    longest = LONGEST if all_lengths else WORDS
+    captions = torch.randint(4, vocab_size, (len(grid) * together, longest + 2), device=device)
 
     def step() -> None:
         words = captions
         if all_lengths:
-            lengths = torch.randint(WORDS // 2, WORDS + 2, (len(captions), 1), device=device)
-            is_padding = torch.arange(WORDS + 2, device=device) > lengths
-            words = captions.masked_fill(is_padding, Vocabulary.pad)
+            shortest = int(torch.randint(5, LONGEST - 2, ()))
+            lengths = torch.randint(shortest, shortest + 3, (len(captions), 1), device=device)
+            words = captions[:, : shortest + 4]
+            is_padding = torch.arange(shortest + 4, device=device) > lengths + 1
+            words = words.masked_fill(is_padding, Vocabulary.pad)
         with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
             loss, _ = caption_loss(decoder, embed(grid), words)
         optimizer.zero_grad()

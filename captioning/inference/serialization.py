@@ -3,6 +3,7 @@
     save_pair(folder, epoch, ...)   encoder-<epoch>.pkl and decoder-<epoch>.pkl
     fingerprint_of(encoder)         hexadecimal digits that change with the weights of a backbone
     load_pair(encoder_file, ...)    the encoder, the decoder and its vocabulary, checked
+    load_vocabulary(path)           of a decoder file, or from JSON
     copy_best(folder, epoch)        best/encoder.pkl and best/decoder.pkl
     find_pair(captioner)            the two files of a captioner in a folder
 
@@ -126,6 +127,19 @@ def load_part(path: PathLike, kind: str) -> Saved:
             f"{content.get('format', 1)!s:.20}, not {FORMAT}); train it again with this version."
         )
     return content
+
+
+def load_vocabulary(path: PathLike) -> Vocabulary:
+    """Return the vocabulary in a JSON file, or in a decoder's file (.pkl), whose words it shares.
+
+    Raises ValueError, one sentence, where there is none.
+    """
+    if Path(path).suffix != ".pkl":
+        return Vocabulary.load(path)
+    words = load_part(path, "decoder").get("words")
+    if not isinstance(words, list):
+        raise ValueError(f"{path} has no vocabulary: take the decoder file of another run.")
+    return Vocabulary(words)
 
 
 def load_pair(

@@ -53,7 +53,7 @@ class TrainConfig(EncoderConfig, DecoderOptions):
         None, "number of photos of each split and folder to use, for a quick try", ge=1
     )
     vocab_file: str | None = option(
-        None, "read the vocabulary from this JSON file rather than building it from the captions"
+        None, "take the vocabulary from this JSON or decoder file, not from the captions"
     )
     max_caption_words: int | None = option(
         None, "maximum number of words in a generated caption; by default as in training",

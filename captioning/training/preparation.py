@@ -21,6 +21,7 @@ from captioning.device import device_of, parallel_map
 from captioning.features.cache import FeatureCache
 from captioning.features.extraction import extract_features
 from captioning.features.pca import fit
+from captioning.inference.serialization import load_vocabulary
 from captioning.models.familiarity import fit as fit_classes
 from captioning.text import plural
 from captioning.training.config import TrainConfig
@@ -122,7 +123,7 @@ def prepare_split(
         raise ValueError(f"no photo of {', '.join(sets)} ({split}) can be read: check the data.")
     tokens = tokens_of(captions.captions, tokenizer, cache_dir(config, config.data_dirs[0]))
     if vocab is None and config.vocab_file:
-        vocab = Vocabulary.load(config.vocab_file)
+        vocab = load_vocabulary(config.vocab_file)
     vocab = vocab or Vocabulary.build(
         tokens.counts(), config.vocab_threshold, config.max_vocab_size
     )

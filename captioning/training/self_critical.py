@@ -195,6 +195,9 @@ def fine_tune_on_cider(
 def model_soup(folder: Path, epochs: list[int]) -> list[Row]:
     """Add the mean of the weights of these epochs as one more epoch; return the history.
 
+    It goes into best/ if it scores at least as high as each of them, whatever other epochs have:
+    the best of many epochs is partly lucky with the validation photos, and a mean is not.
+
     Fine-tuned from the same weights on other samples, they make different mistakes, but stay close
     enough together that their mean is as good a network: Wortsman et al. 2022, "Model soups",
     arXiv:2203.05482. An ensemble would run them all; this is a single network.
@@ -209,6 +212,9 @@ def model_soup(folder: Path, epochs: list[int]) -> list[Row]:
     val, _ = prepare_split(run.config, encoder, "val", vocab)
     run.log(f"epoch {run.last + 1} is the mean of the weights of epochs {epochs}")
     run.add_epoch({}, val, encoder, decoder, vocab)
+    scores = {row["epoch"]: row.get("CIDEr", 0.0) for row in run.history}
+    if distributed.rank() == 0 and scores[run.last] >= max(scores[epoch] for epoch in epochs):
+        copy_best(folder, run.last)
     return run.history
 
 

@@ -1,5 +1,6 @@
 """Several folders of data become one set with one vocabulary; leaks are refused."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 import torch
 
 import train as train_module
+from captioning.inference.ensemble import load_ensemble
+from captioning.inference.serialization import load_part, load_vocabulary, save
 from captioning.training.config import parse_config
 from captioning.training.loaders import photos_of_epoch
 from tests.helpers import write_data
@@ -102,3 +105,22 @@ def test_a_photo_of_one_folder_in_the_val_of_the_other_is_refused(config_of, tmp
         train(config_of(tmp_path / "out", data=two))
     flags = ["--weights", config_of(tmp_path).weights, "--out", tmp_path / "out"]
     assert "photo_101.jpg" in cli(train_module.main, "--data", *two, *flags)
+
+
+def test_a_run_takes_the_words_of_another_captioner_and_can_vote_with_it(config_of, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(config_of(first, num_epochs=1, vocab_threshold=1))
+    own = config_of(second, num_epochs=1, vocab_threshold=9)
+    train(dataclasses.replace(own, vocab_file=str(first / "decoder-1.pkl")))
+    files = [
+        [folder / f"{part}-1.pkl" for folder in (first, second)] for part in ("encoder", "decoder")
+    ]
+    _, _, vocab = load_ensemble(*files, own.weights)
+    assert vocab.words == load_vocabulary(first / "decoder-1.pkl").words
+    with pytest.raises(ValueError, match="the encoder's file; the decoder's was expected"):
+        load_vocabulary(first / "encoder-1.pkl")
+    content = load_part(first / "decoder-1.pkl", "decoder")
+    del content["words"]
+    save(tmp_path / "wordless.pkl", content)
+    with pytest.raises(ValueError, match="has no vocabulary"):
+        load_vocabulary(tmp_path / "wordless.pkl")

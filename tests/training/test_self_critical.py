@@ -8,10 +8,10 @@ import torch
 
 import train as train_module
 from captioning.inference.sampling import sample
-from captioning.inference.serialization import load_pair, load_part
+from captioning.inference.serialization import copy_best, load_pair, load_part
 from captioning.training import self_critical
 from captioning.training.losses import CiderReward, SelfCriticalLoss
-from captioning.training.monitoring import best_epoch, read_history
+from captioning.training.monitoring import best_epoch, read_history, write_history
 from captioning.training.optim import trainable_parameters
 from captioning.training.self_critical import (
     complete_run,
@@ -125,6 +125,23 @@ def test_a_soup_is_the_mean_of_the_weights_and_one_more_epoch(config_of, tmp_pat
             torch.testing.assert_close(weights, (first[name] + second[name]) / 2)
 
 
+@pytest.mark.parametrize(("cider", "best"), [(20.0, 4), (10.0, 4), (9.0, 1)])
+def test_a_soup_is_the_best_pair_unless_its_ingredients_are_better(
+    config_of, tmp_path, monkeypatch, cider, best
+):
+    train(config_of(tmp_path, num_epochs=3))
+    history = read_history(tmp_path / "history.csv")
+    for row, score in zip(history, (30.0, 8.0, 10.0), strict=True):  # the first one was lucky
+        row["CIDEr"] = score
+    write_history(tmp_path / "history.csv", history)
+    copy_best(tmp_path, 1)
+    scores = {"val_loss": 1.0, "CIDEr": cider}
+    monkeypatch.setattr(self_critical, "validate", lambda *_: (scores, {}))
+    model_soup(tmp_path, [2, 3])
+    for part in ("encoder", "decoder"):
+        assert load_part(tmp_path / "best" / f"{part}.pkl", part)["epoch"] == best
+
+
 @pytest.fixture
 def stages(monkeypatch) -> list[tuple[int, int]]:
     """Make fine-tuning quick; return a list of the (epochs, start) that `complete_run` asks for."""
@@ -149,7 +166,8 @@ def test_rounds_begin_with_the_same_weights_and_end_in_their_soup(config_of, tmp
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert ["seconds" in row for row in rows] == [True] * 4 + [False]  # the soup was not trained
     kept = load_part(tmp_path / "best" / "decoder.pkl", "decoder")
-    assert kept["epoch"] == best_epoch(rows, "CIDEr")
+    *_, first, second, soup = (row["CIDEr"] for row in rows)
+    assert kept["epoch"] == (5 if soup >= max(first, second) else best_epoch(rows, "CIDEr"))
     complete_run(tmp_path, num_epochs=1, rounds=2)  # nothing is missing
     assert len(stages) == 2
     assert read_history(tmp_path / "history.csv") == rows
