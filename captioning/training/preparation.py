@@ -222,7 +222,8 @@ def prepare_data(
     if distributed.rank() == 0:
         occurrences = plural(config.vocab_threshold, "occurrence")
         words = plural(len(vocab) - 4, "word")
-        print(f"vocabulary: {words} with {occurrences} or more (--vocab-threshold)")
+        chosen = f"with {occurrences} or more (--vocab-threshold)"
+        print(f"vocabulary: {words} {f'of {config.vocab_file}' if config.vocab_file else chosen}")
     loaders = {"train": loader}
     if has_val and config.validate_every:
         loaders["val"], _ = prepare_split(config, encoder, "val", vocab, None, tokenizer)

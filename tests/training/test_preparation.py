@@ -107,11 +107,14 @@ def test_a_photo_of_one_folder_in_the_val_of_the_other_is_refused(config_of, tmp
     assert "photo_101.jpg" in cli(train_module.main, "--data", *two, *flags)
 
 
-def test_a_run_takes_the_words_of_another_captioner_and_can_vote_with_it(config_of, tmp_path):
+def test_a_run_takes_the_words_of_another_captioner_and_can_vote_with_it(
+    config_of, tmp_path, capsys
+):
     first, second = tmp_path / "first", tmp_path / "second"
     train(config_of(first, num_epochs=1, vocab_threshold=1))
     own = config_of(second, num_epochs=1, vocab_threshold=9)
     train(dataclasses.replace(own, vocab_file=str(first / "decoder-1.pkl")))
+    assert f"words of {first / 'decoder-1.pkl'}" in capsys.readouterr().out
     files = [
         [folder / f"{part}-1.pkl" for folder in (first, second)] for part in ("encoder", "decoder")
     ]
