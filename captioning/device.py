@@ -105,8 +105,8 @@ def rows_where(chosen: Tensor, multiple: int) -> Tensor:
     """chosen (N,), true or false -> the numbers of the true rows in order, then of a few others.
 
     The others fill them up to a multiple of `multiple`, or to N. For each new shape of a product in
-    bfloat16 a CPU first generates machine code, which takes longer than the product, and keeps it:
-    products of any number of rows would cost an eighth of the training time, and a gigabyte.
+    bfloat16 a CPU first generates machine code, which takes longer than the product, and keeps it.
+    `benchmarks/training.py` compares round numbers of rows with any number.
     """
     count = -(-int(chosen.sum()) // multiple) * multiple
     return chosen.int().argsort(descending=True, stable=True)[:count]
