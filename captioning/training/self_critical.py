@@ -48,7 +48,7 @@ from vocabulary import Vocabulary
 
 GRAD_CLIP = 0.5  # maximum norm of the gradient, which is mostly 0.2
 WARM_UP = 50  # steps until the full learning rate
-SOUP_MARGIN = 1.0  # of CIDEr times 100; on a thousand photos less than chance
+LUCK_MARGIN = 1.0  # of CIDEr times 100: on a thousand photos a smaller difference is chance
 
 
 def photo_batches(loader: CachedLoader, size: int, seed: int) -> list[tuple[Tensor, Tensor]]:
@@ -98,6 +98,20 @@ class FinishedRun:
     @property
     def last(self) -> int:
         return self.history[-1]["epoch"]
+
+    def start_of_rounds(self) -> int:
+        """Return the epoch of cross-entropy that every round begins with.
+
+        The last one, whose learning rate has come down, unless it is more than `LUCK_MARGIN` below
+        the best by CIDEr, or has no files: there, and in a run that chooses by loss, the best one.
+        """
+        best = best_epoch(self.cross_entropy, self.config.best_metric)
+        last = self.cross_entropy[-1]["epoch"]
+        cider = {row["epoch"]: row.get("CIDEr", 0.0) for row in self.cross_entropy}
+        is_saved = (self.folder / f"decoder-{last}.pkl").is_file()
+        if self.config.best_metric != "CIDEr" or not is_saved:
+            return best
+        return last if cider[last] >= cider[best] - LUCK_MARGIN else best
 
     def pair(self, epoch: int | None) -> tuple[Encoder, Decoder, Vocabulary]:
         """Return the captioner of that epoch, or (None) the one in best/, without dropout."""
@@ -196,7 +210,7 @@ def fine_tune_on_cider(
 def model_soup(folder: Path, epochs: list[int]) -> list[Row]:
     """Add the mean of the weights of these epochs as one more epoch; return the history.
 
-    It goes into best/ unless it is more than `SOUP_MARGIN` below the best epoch: the best of many
+    It goes into best/ unless it is more than `LUCK_MARGIN` below the best epoch: the best of many
     is partly lucky with the validation photos, and a mean that nobody chose is not.
 
     Fine-tuned from the same weights on other samples, they make different mistakes, but stay close
@@ -214,7 +228,7 @@ def model_soup(folder: Path, epochs: list[int]) -> list[Row]:
     run.log(f"epoch {run.last + 1} is the mean of the weights of epochs {epochs}")
     run.add_epoch({}, val, encoder, decoder, vocab)
     *others, soup = (row.get("CIDEr", 0.0) for row in run.history)
-    if distributed.rank() == 0 and soup >= max(others) - SOUP_MARGIN:
+    if distributed.rank() == 0 and soup >= max(others) - LUCK_MARGIN:
         copy_best(folder, run.last)
     return run.history
 
@@ -222,8 +236,9 @@ def model_soup(folder: Path, epochs: list[int]) -> list[Row]:
 def complete_run(folder: Path, num_epochs: int, rounds: int = 1) -> None:
     """Add what the finished run in `folder` lacks of `rounds` x `num_epochs`, and their soup.
 
-    Every round begins with the best pair of cross-entropy and draws its own samples. The soup is
-    made of the rounds' last epochs, not their best: that gave more (benchmarks/results.md).
+    Every round begins with the same pair of cross-entropy (`start_of_rounds`) and draws its own
+    samples. The soup is made of the rounds' last epochs, not their best: that gave more
+    (benchmarks/results.md).
     """
     run = FinishedRun(folder)
     history, before = run.history, run.cross_entropy[-1]["epoch"]
@@ -231,7 +246,7 @@ def complete_run(folder: Path, num_epochs: int, rounds: int = 1) -> None:
     for last in last_epochs:
         of_round = [row for row in history if last - num_epochs < row["epoch"] <= last]
         if missing := num_epochs - len(of_round):
-            start = best_epoch(run.cross_entropy, run.config.best_metric)
+            start = run.start_of_rounds()
             if of_round:  # it was interrupted
                 start = best_epoch(of_round, "CIDEr")
             history = fine_tune_on_cider(folder, missing, start=start)

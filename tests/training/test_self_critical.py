@@ -14,6 +14,7 @@ from captioning.training.losses import CiderReward, SelfCriticalLoss
 from captioning.training.monitoring import best_epoch, read_history, write_history
 from captioning.training.optim import trainable_parameters
 from captioning.training.self_critical import (
+    FinishedRun,
     complete_run,
     fine_tune_on_cider,
     lr_factor,
@@ -159,9 +160,9 @@ def stages(monkeypatch) -> list[tuple[int, int]]:
 
 def test_rounds_begin_with_the_same_weights_and_end_in_their_soup(config_of, tmp_path, stages):
     train(config_of(tmp_path, num_epochs=2))
-    best = best_epoch(read_history(tmp_path / "history.csv"), "CIDEr")
+    start = FinishedRun(tmp_path).start_of_rounds()
     complete_run(tmp_path, num_epochs=1, rounds=2)
-    assert stages == [(1, best), (1, best)]
+    assert stages == [(1, start), (1, start)]
     rows = read_history(tmp_path / "history.csv")
     assert [row["epoch"] for row in rows] == [1, 2, 3, 4, 5]
     assert ["seconds" in row for row in rows] == [True] * 4 + [False]  # the soup was not trained
@@ -189,6 +190,29 @@ def test_a_round_begins_with_the_best_epoch_by_the_metric_of_the_run(config_of, 
     torch.save(checkpoint, tmp_path / "checkpoint.pkl")
     complete_run(tmp_path, num_epochs=1)
     assert stages == [(1, 2)]  # the files of the best by CIDEr may not exist
+
+
+@pytest.mark.parametrize(
+    ("ciders", "lost", "start"),
+    [
+        ((48.0, 30.0, 47.0), False, 3),  # one point less is chance
+        ((48.1, 30.0, 47.0), False, 1),
+        ((48.0, 30.0, 47.0), True, 1),  # as after --patience with --save-every 5
+        ((48.0, 30.0, None), False, 1),  # not validated
+    ],
+)
+def test_a_round_begins_with_the_last_epoch_unless_another_is_clearly_better(
+    config_of, tmp_path, ciders, lost, start
+):
+    train(config_of(tmp_path, num_epochs=1))
+    run = FinishedRun(tmp_path)
+    run.cross_entropy = [
+        {"epoch": epoch, "val_loss": 3.0} | ({} if cider is None else {"CIDEr": cider})
+        for epoch, cider in enumerate(ciders, 1)
+    ]
+    if not lost:
+        (tmp_path / "decoder-3.pkl").touch()
+    assert run.start_of_rounds() == start
 
 
 def test_epochs_are_validated_as_those_of_the_run_and_must_be_finite(
