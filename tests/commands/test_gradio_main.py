@@ -271,8 +271,11 @@ def browser():
 
 
 def choose(page, slider, number, effect):
-    """Type `number` until its `effect` is seen: gradio can lose one typed in the very moment that
-    a panel opens or an answer arrives, which takes a hand faster than a visitor's."""
+    """Type `number` until its `effect` is seen.
+
+    Once, on a busy machine, the page never answered a number typed right after a panel had opened:
+    probably gradio was still building the field.
+    """
     from playwright.sync_api import TimeoutError
 
     field = page.get_by_label(f"number input for {slider}")
