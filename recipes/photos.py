@@ -34,6 +34,7 @@ OPTIONS: dict[str, Any] = {  # how they were found: benchmarks/results.md
     "backbone": "efficientnet_lite2",
     "image_size": 300,
     "tta": True,
+    "tta_scale": 1.2,
     "views": 6,
     "decoder": "transformer",
     "embed_size": 512,

@@ -573,59 +573,71 @@ def sides(attention):
 """,  # the photo's own grid alone
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(-1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)
     return torch.stack([light[:, :5].sum((1, 2)), light[:, 6:].sum((1, 2))], dim=1)
 """,  # upper and lower half
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(1)
     return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
 """,  # flips the rows
         """
 def sides(attention):
-    return torch.stack([attention[:, :121].sum(1), attention[:, 121:].sum(1)], dim=1)
-""",  # photo and mirror image
+    return torch.stack([attention[:, :242].sum(1), attention[:, 242:].sum(1)], dim=1)
+""",  # the photo and the larger photo
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(-1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)
     return torch.stack([light[..., :5].mean((1, 2)), light[..., 6:].mean((1, 2))], dim=1)
 """,  # means
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(-1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)
     return light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))
 """,  # a row for each side: T and 2 are exchanged
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(-1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)
     return light[..., :5].sum((1, 2))
 """,  # the left only
         """
 def sides(attention):
-    light = attention.view(-1, 11, 22)
-    return torch.stack([light[..., :11].sum((1, 2)), light[..., 11:].sum((1, 2))], dim=1)
-""",  # as if the two grids stood side by side
+    light = attention.view(-1, 11, 44)
+    return torch.stack([light[..., :22].sum((1, 2)), light[..., 22:].sum((1, 2))], dim=1)
+""",  # as if the grids stood side by side
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = (both[:, 0] + both[:, 1].flip(-1)) / 2
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, :2].sum(1) + grids[:, 2:].sum(1).flip(-1)
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
+""",  # the larger ones for the mirrored ones
+        """
+def sides(attention):
+    grids = attention[:, :242].view(-1, 2, 11, 11)
+    light = grids[:, 0] + grids[:, 1].flip(-1)
+    return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
+""",  # the first two grids alone
+        """
+def sides(attention):
+    grids = attention.view(-1, 4, 11, 11)
+    light = (grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)) / 2
     return torch.stack([light[..., :5].sum((1, 2)), light[..., 6:].sum((1, 2))], dim=1)
 """,  # halved
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(-1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)
     return torch.stack([light[..., :5].sum((1, 2)), light[..., 5:].sum((1, 2))], dim=1)
 """,  # the middle column is on the right
         """
 def sides(attention):
-    both = attention.view(-1, 2, 11, 11)
-    light = both[:, 0] + both[:, 1].flip(-1)
+    grids = attention.view(-1, 4, 11, 11)
+    light = grids[:, ::2].sum(1) + grids[:, 1::2].sum(1).flip(-1)
     return torch.stack([light[..., :4].sum((1, 2)), light[..., 7:].sum((1, 2))], dim=1)
 """,  # four columns a side
     ],
@@ -966,7 +978,7 @@ def sides(attention):
     for weights in attention.tolist():
         left = right = 0.0
         for place, weight in enumerate(weights):
-            column = place % 11 if place < 121 else 10 - place % 11
+            column = 10 - place % 11 if place // 121 % 2 else place % 11
             if column < 5:
                 left += weight
             elif column > 5:
@@ -976,21 +988,21 @@ def sides(attention):
 """,  # a list, place by place
         """
 def sides(attention):
-    columns = attention.unflatten(1, (2, 11, 11)).sum(dim=2)
+    columns = attention.unflatten(1, (2, 2, 11, 11)).sum(dim=(1, 3))
     columns = columns[:, 0] + columns[:, 1].flip(1)
     return torch.stack([columns[:, :5].sum(1), columns[:, 6:].sum(1)], dim=1)
 """,
         """
 def sides(attention):
-    numbers = attention.numpy().reshape(-1, 2, 11, 11)
-    light = numbers[:, 0] + numbers[:, 1, :, ::-1]
+    numbers = attention.numpy().reshape(-1, 4, 11, 11)
+    light = numbers[:, ::2].sum(axis=1) + numbers[:, 1::2].sum(axis=1)[..., ::-1]
     left, middle = light[:, :, :5].sum(axis=(1, 2)), light[:, :, 5].sum(axis=1)
     return np.stack([left, 1 - left - middle], axis=1)
 """,  # NumPy
         """
 def sides(attention):
-    place = torch.arange(242)
-    column = torch.where(place < 121, place % 11, 10 - place % 11)
+    place = torch.arange(484)
+    column = torch.where(place // 121 % 2 == 0, place % 11, 10 - place % 11)
     return attention @ torch.stack([column < 5, column > 5], dim=1).float()
 """,  # a product with a mask
     ],
