@@ -31,7 +31,6 @@ from captioning.inference.serialization import find_pair
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = ("0_Dataset_Exploration", "1_Architecture", "2_Training", "3_Inference")
 NUM_SHOWN = 5  # captions of drawings to print
-NUM_PHOTOS = 3  # captions of photographs
 COLAB = "https://colab.research.google.com"
 BADGE = f"[![Open In Colab]({COLAB}/assets/colab-badge.svg)]"
 IN_COLAB = '"google.colab" in sys.modules'
@@ -154,7 +153,7 @@ def caption_photographs() -> None:
     """Caption photographs that installed packages bring along, with the shipped captioner."""
     captioner = Captioner.load(*find_pair("photos"))
     print("\nphotographs, captioned by models/photos:")
-    for photo in album()[:NUM_PHOTOS]:
+    for photo in album():
         (best,) = captioner.caption([photo.path])[0]
         print(f"  {photo.name:10} {best.text}")
         if best.judgment and not best.judgment.is_familiar:
