@@ -63,9 +63,8 @@ def mix(folders: list[Path], out: Path) -> None:
     splits: dict[str, list[SourcePhoto]] = {"train": [], "val": [], "test": []}
     licenses: list[dict[str, Any]] = []
     for folder in folders:
-        for split in ("train", "val"):
-            if not has_split(folder, split):
-                continue
+        present = [split for split in ("train", "val") if has_split(folder, split)]
+        for split in present or ["train"]:  # without any: reading says what is missing
             content, captions = (
                 read_json(find_split(folder, split)[0]),
                 read_captions(folder, split),

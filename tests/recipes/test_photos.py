@@ -30,6 +30,16 @@ def test_even_ids_choose_and_odd_ids_are_kept_for_the_test(tmp_path):
     assert json.loads((out / "annotations" / "captions_val.json").read_text("utf-8")) == {}
 
 
+def test_a_folder_of_coco_that_is_missing_is_refused(tmp_path):
+    data, missing = write_data(tmp_path / "coco"), tmp_path / "more"
+    with pytest.raises(FileNotFoundError, match="more is not a data folder"):
+        mix([data, missing], tmp_path / "mixed")
+    missing.mkdir()
+    with pytest.raises(FileNotFoundError, match="has no captions_train"):
+        mix([data, missing], tmp_path / "mixed")
+    assert not (tmp_path / "mixed").exists()
+
+
 def test_half_precision_halves_the_files_and_keeps_the_captions(run, weights, data, tmp_path):
     store_half(run / "best", tmp_path)
     for part in ("encoder", "decoder"):
