@@ -56,7 +56,8 @@ PARITIES = ("val", "test")  # of even and of odd ids of COCO's val
 def mix(folders: list[Path], out: Path) -> None:
     """Write the training photos of COCO folders, and the even and odd ones of val, as one folder.
 
-    Nothing is done where `out` has them already.
+    Nothing is done where `out` has them already. Raises FileNotFoundError, one sentence, where a
+    folder is missing or has no captions.
     """
     if (out / "annotations" / "captions_test.json").is_file():
         return

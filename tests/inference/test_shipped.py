@@ -14,9 +14,11 @@ from PIL import Image
 import caption as caption_module
 from captioning.data.album import album, find
 from captioning.data.photos import read_photo
-from captioning.inference.attention_maps import attention_maps
+from captioning.inference.attention_maps import attention_maps, views_and_places
 from captioning.inference.captioner import Captioner
 from captioning.inference.serialization import find_pair, load_part
+from captioning.training.monitoring import read_history
+from recipes.photos import OPTIONS
 from tests.helpers import ROOT
 
 MOST_BYTES = 22_000_000
@@ -40,6 +42,19 @@ def test_its_files_hold_numbers_and_words_only():
         content = load_part(path, part)
         assert {tensor.dtype for tensor in content["state_dict"].values()} == {torch.float16}
         assert "/" not in str(content["config"]), "no place on a machine"
+
+
+def test_it_is_what_its_recipe_makes_and_its_card_describes(captioner):
+    parts = {path.stem: load_part(path, path.stem) for path in find_pair("photos")}
+    made = parts["decoder"]["config"] | parts["encoder"]["config"]
+    shared = made.keys() & OPTIONS.keys() - {"dropout"}  # none in self-critical training
+    assert {"tta", "tta_scale", "image_size", "backbone", "num_layers"} <= shared
+    assert {name: made[name] for name in shared} == {name: OPTIONS[name] for name in shared}
+    history = read_history(ROOT / "models" / "photos" / "history.csv")
+    assert parts["encoder"]["epoch"] == history[-1]["epoch"]
+    card = (ROOT / "models" / "photos" / "README.md").read_text(encoding="utf-8")
+    [(_, places)] = views_and_places(captioner)
+    assert f"attends to {places} places" in card
 
 
 def test_the_album_is_captioned_with_judgments(cli, capsys):
